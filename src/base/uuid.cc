@@ -1,0 +1,28 @@
+#include "base/uuid.h"
+
+#include <cstring>
+
+namespace latte {
+
+std::string Uuid::to_string() const {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  text.reserve(36);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text.push_back('-');
+    text.push_back(kDigits[bytes[i] >> 4]);
+    text.push_back(kDigits[bytes[i] & 15]);
+  }
+  return text;
+}
+
+Uuid Uuid::from_random(uint64_t high, uint64_t low) {
+  Uuid id;
+  std::memcpy(id.bytes.data(), &high, 8);
+  std::memcpy(id.bytes.data() + 8, &low, 8);
+  id.bytes[6] = static_cast<uint8_t>((id.bytes[6] & 0x0f) | 0x40);
+  id.bytes[8] = static_cast<uint8_t>((id.bytes[8] & 0x3f) | 0x80);
+  return id;
+}
+
+}  // namespace latte

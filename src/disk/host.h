@@ -1,0 +1,118 @@
+// Host: one pool and the hybrid disks that live on it. The engine's outer face: command line, server and
+// simulator all come in here.
+//
+// Thread rule: everything on the host's reactor.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/units.h"
+#include "base/uuid.h"
+#include "device/cloud_volume.h"
+#include "disk/stats.h"
+#include "runtime/block_device.h"
+#include "runtime/reactor.h"
+#include "runtime/task.h"
+
+namespace latte {
+
+/// What a completed FLUSH (or FUA write) promises.
+enum class Durability : uint8_t {
+  local,  ///< survives power loss of this host; the cloud follows within max_lag
+  cloud,  ///< survives the loss of this host
+};
+
+/// No bound on the lag: absorb until the pool is full.
+inline constexpr TimeNs kNoLagLimit = INT64_MAX;
+
+struct DiskOptions {
+  std::string name;              ///< unique on the host, at most kMaxDiskNameBytes
+  uint64_t size_bytes = 0;       ///< multiple of kBlockBytes
+  Durability durability = Durability::local;
+  TimeNs max_lag_ns = 2 * kSecond;
+};
+inline constexpr size_t kMaxDiskNameBytes = 63;
+/// Most disks on one pool.
+inline constexpr size_t kMaxDisks = 32;
+
+struct PoolOptions {
+  uint64_t segment_bytes = 4u << 20;  ///< 64 KiB to 64 MiB, a power of two
+};
+
+struct CloudOptions {
+  uint64_t segment_bytes = 4u << 20;  ///< of the cloud log; the log's device sets its size
+};
+
+/// Progress of something long, readable from any thread.
+struct Progress {
+  std::atomic<uint64_t> done_bytes{0};
+  std::atomic<uint64_t> total_bytes{0};
+};
+
+/// One problem found by check; `fatal` ones are damage, the others are notes.
+struct Finding {
+  bool damage = false;
+  std::string text;
+};
+
+class HybridDisk;
+class Pool;
+
+class Host {
+ public:
+  /// `pool_device` outlives the host.
+  Host(Reactor& reactor, BlockDevice& pool_device);
+  ~Host();
+
+  /// Writes an empty pool. Refuses (exists) if the device already starts with a pool's superblock of
+  /// any version. Errors: invalid (too small, geometry), exists, io.
+  static Task<Result<void>> format_pool(Reactor& reactor, BlockDevice& pool_device,
+                                        PoolOptions options);
+  /// Writes an empty disk to `cloud` (whose read_super() says not_found) without an owner yet.
+  static Task<Result<void>> format_cloud(Reactor& reactor, CloudVolume& cloud, DiskOptions disk,
+                                         CloudOptions options);
+
+  /// Reads the pool's superblock. Errors: not_found (no pool), unsupported, damaged, io.
+  Task<Result<void>> open_pool();
+  /// True if the pool knows the disk of this name.
+  bool knows(const std::string& disk_name) const;
+
+  /// First attachment of a disk that has no owner yet (fresh from format_cloud). Errors: not_owner.
+  Task<Result<void>> adopt_new(DiskOptions disk, CloudVolume& cloud);
+  /// Recovers the disk and starts it. The returned disk is the host's; it is served until stop().
+  /// `cloud` outlives the host. Errors: not_owner (take-over needed), damaged, unsupported, io.
+  Task<Result<HybridDisk*>> attach(DiskOptions disk, CloudVolume& cloud);
+  /// Makes this host the owner: fences the old one, cuts the cloud log at its last complete prefix and
+  /// forgets what this pool held of the disk. No-op if this host owns it already. The disk must not be
+  /// attached here. `report` gets a sentence for the operator.
+  Task<Result<void>> take_over(DiskOptions disk, CloudVolume& cloud, std::string* report);
+
+  HybridDisk* find(const std::string& disk_name);
+  /// Everything of the disk into its base; `progress` is kept up to date. Errors: not_found, io,
+  /// not_owner (fenced meanwhile).
+  Task<Result<void>> drain(const std::string& disk_name, Progress* progress);
+  /// Clean stop: refuses new requests, finishes those under way, flushes, stops background work.
+  Task<void> stop();
+  HostStats stats();
+
+  /// Offline verification of the pool and, for each disk, of cloud log and base, reading every byte that
+  /// has a checksum. Writes nothing. The result is an error only if the check could not run.
+  struct CheckedDisk {
+    DiskOptions disk;
+    CloudVolume* cloud;
+  };
+  Task<Result<std::vector<Finding>>> check(std::vector<CheckedDisk> disks, Progress* progress);
+
+ private:
+  Reactor& reactor_;
+  BlockDevice& pool_device_;
+  std::unique_ptr<Pool> pool_;
+  std::vector<std::unique_ptr<HybridDisk>> disks_;
+};
+
+}  // namespace latte

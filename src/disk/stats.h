@@ -1,0 +1,72 @@
+// What a running host tells about itself: plain numbers, copied out on the reactor, formatted elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/histogram.h"
+#include "base/units.h"
+#include "base/uuid.h"
+
+namespace latte {
+
+/// Bytes written to the pool since the server started, by cause.
+struct PoolWrites {
+  uint64_t user = 0;         ///< clients' data blocks
+  uint64_t admission = 0;    ///< copies of cloud blocks worth keeping
+  uint64_t reinsertion = 0;  ///< blocks kept when their segment was reclaimed
+  uint64_t metadata = 0;     ///< record headers, segment headers and tables, superblocks
+};
+
+struct PoolStats {
+  uint64_t size_bytes = 0;   ///< room for segments
+  uint64_t used_bytes = 0;   ///< in segments that are not free
+  uint64_t dirty_bytes = 0;  ///< data the cloud log does not hold yet
+  uint64_t index_bytes = 0;  ///< memory of index, checksums and access counts of all disks
+  bool failed = false;       ///< the pool device failed; disks run from the cloud
+  PoolWrites written;
+};
+
+/// Requests of a disk to its cloud volume, background work included.
+struct CloudTraffic {
+  uint64_t reads = 0;
+  uint64_t writes = 0;
+  uint64_t read_bytes = 0;
+  uint64_t write_bytes = 0;
+  uint64_t errors = 0;  ///< requests that failed (they are tried again)
+};
+
+struct DiskStats {
+  std::string name;
+  Uuid id;
+  std::string state;   ///< "online", "degraded" (pool failed), "cloud-stalled", "fenced", "stopped", "failed"
+  std::string reason;  ///< why it is not online; empty otherwise
+  uint64_t size_bytes = 0;
+  uint64_t generation = 0;
+  TimeNs lag_ns = 0;           ///< age of the oldest acknowledged write the cloud log does not hold
+  uint64_t dirty_bytes = 0;    ///< not yet in the cloud log
+  uint64_t unapplied_bytes = 0;  ///< in the cloud log, not yet in the base
+  uint64_t cached_blocks = 0;  ///< blocks readable from the pool
+  uint64_t reads = 0;
+  uint64_t writes = 0;
+  uint64_t flushes = 0;
+  uint64_t discards = 0;
+  uint64_t read_bytes = 0;
+  uint64_t write_bytes = 0;
+  uint64_t read_hit_blocks = 0;
+  uint64_t read_miss_blocks = 0;
+  uint64_t checksum_errors = 0;  ///< blocks whose CRC did not match when read
+  uint64_t lost_blocks = 0;      ///< blocks whose only copy is gone
+  uint64_t throttled_ns = 0;     ///< sum of waits put on writers by back-pressure
+  Histogram read_latency;
+  Histogram write_latency;
+  CloudTraffic cloud;
+};
+
+struct HostStats {
+  PoolStats pool;
+  std::vector<DiskStats> disks;
+};
+
+}  // namespace latte
