@@ -1,0 +1,67 @@
+// Planted bugs: mistakes the engine can be told to make, so that the crash simulation proves it
+// would find them. A hook reads `if (planted(Planted::skip_local_flush)) ...`; without
+// LATTE_PLANTED_BUGS, and production is built without it, that is a constant false and the compiler
+// drops it.
+//
+// Thread rule: the bug is chosen once, before any reactor runs. At most one at a time.
+#pragma once
+
+#include <array>
+#include <string_view>
+#include <utility>
+
+namespace latte {
+
+enum class Planted {
+  none,
+  skip_local_flush,
+  skip_cloud_flush,
+  ack_before_write,
+  reclaim_before_ship,
+  reorder_ship,
+  drop_sequence_check,
+  forget_fencing,
+  skip_crc_check,
+  trim_before_apply,
+  lost_invalidation,
+  reuse_before_durable_tail,
+  skip_inflight_order,
+  rmw_without_lock,
+  no_prefix_cut,
+  recovery_ignores_order,
+  stale_epoch_accepted,
+  apply_unshipped,
+};
+
+/// Names as `latte-sim --plant` takes them.
+inline constexpr std::array kPlantedNames = {
+    std::pair{Planted::none, std::string_view("none")},
+    std::pair{Planted::skip_local_flush, std::string_view("skip_local_flush")},
+    std::pair{Planted::skip_cloud_flush, std::string_view("skip_cloud_flush")},
+    std::pair{Planted::ack_before_write, std::string_view("ack_before_write")},
+    std::pair{Planted::reclaim_before_ship, std::string_view("reclaim_before_ship")},
+    std::pair{Planted::reorder_ship, std::string_view("reorder_ship")},
+    std::pair{Planted::drop_sequence_check, std::string_view("drop_sequence_check")},
+    std::pair{Planted::forget_fencing, std::string_view("forget_fencing")},
+    std::pair{Planted::skip_crc_check, std::string_view("skip_crc_check")},
+    std::pair{Planted::trim_before_apply, std::string_view("trim_before_apply")},
+    std::pair{Planted::lost_invalidation, std::string_view("lost_invalidation")},
+    std::pair{Planted::reuse_before_durable_tail, std::string_view("reuse_before_durable_tail")},
+    std::pair{Planted::skip_inflight_order, std::string_view("skip_inflight_order")},
+    std::pair{Planted::rmw_without_lock, std::string_view("rmw_without_lock")},
+    std::pair{Planted::no_prefix_cut, std::string_view("no_prefix_cut")},
+    std::pair{Planted::recovery_ignores_order, std::string_view("recovery_ignores_order")},
+    std::pair{Planted::stale_epoch_accepted, std::string_view("stale_epoch_accepted")},
+    std::pair{Planted::apply_unshipped, std::string_view("apply_unshipped")},
+};
+
+#ifdef LATTE_PLANTED_BUGS
+/// The bug in force. Set it with plant().
+inline Planted planted_bug = Planted::none;
+inline void plant(Planted bug) { planted_bug = bug; }
+inline bool planted(Planted bug) { return planted_bug == bug; }
+#else
+constexpr bool planted(Planted) { return false; }
+#endif
+
+}  // namespace latte

@@ -1,0 +1,272 @@
+#include "sim/sim_cloud.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace latte::sim {
+
+namespace {
+DeviceInfo port_info(std::string name, uint64_t size_bytes) {
+  DeviceInfo info;
+  info.name = std::move(name);
+  info.size_bytes = size_bytes;
+  info.alignment_bytes = kSectorBytes;
+  info.can_fua = false;
+  info.can_discard = true;
+  info.volatile_cache = true;
+  return info;
+}
+bool is_write(const IoRequest& request) {
+  return request.op != IoOp::read && request.op != IoOp::flush;
+}
+std::span<const iovec> vectors(const IoRequest& request) {
+  return {request.iov, request.op == IoOp::write ? request.iov_count : 0};
+}
+}  // namespace
+
+SimCloud::SimCloud(World& world, SimCloudOptions options)
+    : world_(world), options_(options), base_(options.base_bytes), log_(options.log_bytes) {}
+
+SimCloud::~SimCloud() {
+  LATTE_CHECK(handles_.empty());
+  world_.forget(*this);
+}
+
+void SimCloud::begin_outage(Outage kind, TimeNs until_ns) {
+  LATTE_CHECK(kind != Outage::none && until_ns > world_.now());
+  outage_ = kind;
+  outage_until_ns_ = until_ns;
+  world_.trace("{}: outage ({}) for {} ms", options_.name,
+               kind == Outage::hang ? "hangs" : "errors", (until_ns - world_.now()) / kMillisecond);
+}
+
+bool SimCloud::swap(SimCloudVolume& handle, uint64_t expected, uint64_t next,
+                    const SuperBytes& bytes) {
+  LATTE_CHECK(next > expected);
+  if (generation_ != expected) return false;
+  generation_ = next;
+  fenced_at_ns_ = world_.now();
+  super_ = bytes;
+  has_super_ = true;
+  world_.trace("{}: generation {} -> {}", options_.name, expected, next);
+  for (SimCloudVolume* other : handles_)
+    if (other != &handle) other->lose_cache();
+  return true;
+}
+
+void SimCloud::send_late(PageStore& store, uint64_t generation, const IoRequest& request,
+                         TimeNs at) {
+  LateWrite late{&store, generation, request.offset, request.length, {}};
+  if (request.op == IoOp::write) {
+    late.data.resize(request.length);
+    std::byte* to = late.data.data();
+    for (const iovec& vector : vectors(request)) {
+      std::memcpy(to, vector.iov_base, vector.iov_len);
+      to += vector.iov_len;
+    }
+  }
+  late_.emplace(next_late_, std::move(late));
+  world_.post(std::max(at, world_.now()), *this, next_late_++);
+}
+
+void SimCloud::on_event(uint64_t token) {
+  const auto found = late_.find(token);
+  LATTE_CHECK(found != late_.end());
+  LateWrite& late = found->second;
+  if (late.generation < generation_) {
+    ++fenced_writes_;
+  } else {
+    iovec vector{late.data.data(), late.data.size()};
+    PageStore::Mode mode;
+    mode.durable = true;
+    late.store->write(late.offset, late.length, {&vector, late.data.empty() ? 0u : 1u}, mode);
+    world_.trace("{}: late write of a dead process, offset {} length {}", options_.name,
+                 late.offset, late.length);
+  }
+  late_.erase(found);
+}
+
+CloudPort::CloudPort(SimCloudVolume& volume, PageStore& store, std::string name)
+    : SimPort(volume.cloud_.world_, port_info(std::move(name), store.size_bytes())),
+      volume_(volume),
+      store_(store) {}
+
+SimPort::Plan CloudPort::plan(const IoRequest& request) {
+  SimCloud& cloud = volume_.cloud_;
+  const bool moves_data = request.op == IoOp::read || request.op == IoOp::write;
+  Plan planned;
+  planned.complete_at =
+      cloud.pipe_.pass(cloud.options_.latency, world_.now(), moves_data ? request.length : 0,
+                       request.op == IoOp::flush, world_.random());
+  planned.early = request.op != IoOp::flush && world_.random().chance(1, 4);
+  if (cloud.faults_.slow != 0 && world_.random().below(1'000'000) < cloud.faults_.slow)
+    planned.complete_at += cloud.faults_.slow_ns;
+  return planned;
+}
+
+TimeNs CloudPort::postponed_until() {
+  const SimCloud& cloud = volume_.cloud_;
+  if (!cloud.out() || cloud.outage_ != Outage::hang) return 0;
+  // Spread the returns, as a real service would.
+  return cloud.outage_until_ns_ + static_cast<TimeNs>(world_.random().below(5 * kMillisecond));
+}
+
+void CloudPort::put(const IoRequest& request, Random* tear) {
+  PageStore::Mode mode;
+  mode.owner = volume_.owner_;
+  mode.tear = tear;
+  store_.write(request.offset, request.length, vectors(request), mode);
+}
+
+IoStatus CloudPort::execute(IoRequest& request, uint64_t mark) {
+  SimCloud& cloud = volume_.cloud_;
+  if (cloud.out()) return IoStatus::io_error;
+  if (request.op != IoOp::read && volume_.fenced()) {
+    ++cloud.fenced_writes_;
+    return IoStatus::fenced;
+  }
+  if (cloud.faults_.error != 0 && world_.random().below(1'000'000) < cloud.faults_.error) {
+    const uint64_t outcome = world_.random().below(3);
+    if (is_write(request) && outcome != 0) put(request, outcome == 1 ? nullptr : &world_.random());
+    return IoStatus::io_error;
+  }
+  switch (request.op) {
+    case IoOp::read:
+      store_.read(request.offset, {request.iov, request.iov_count});
+      break;
+    case IoOp::flush:
+      store_.flush(volume_.owner_, mark);
+      break;
+    case IoOp::write:
+    case IoOp::discard:
+    case IoOp::write_zeroes:
+      put(request, nullptr);
+      break;
+  }
+  return IoStatus::ok;
+}
+
+void CloudPort::process_death() {
+  drop_requests([&](const IoRequest& request, TimeNs complete_at) {
+    if (!is_write(request) || volume_.fenced()) return;
+    switch (world_.random().below(3)) {
+      case 0:
+        break;
+      case 1:
+        put(request, &world_.random());
+        break;
+      default: {
+        const TimeNs at = complete_at == kNever ? world_.now() : complete_at;
+        volume_.cloud_.send_late(store_, volume_.generation_, request, at);
+        break;
+      }
+    }
+  });
+}
+
+CloudSuperPort::CloudSuperPort(SimCloudVolume& volume)
+    : SimPort(volume.cloud_.world_, port_info(volume.cloud_.options_.name + "/super", kBlockBytes)),
+      volume_(volume) {}
+
+SimPort::Plan CloudSuperPort::plan(const IoRequest&) {
+  SimCloud& cloud = volume_.cloud_;
+  Plan planned;
+  planned.complete_at =
+      cloud.pipe_.pass(cloud.options_.latency, world_.now(), kBlockBytes, false, world_.random());
+  planned.early = world_.random().chance(1, 4);
+  return planned;
+}
+
+TimeNs CloudSuperPort::postponed_until() {
+  const SimCloud& cloud = volume_.cloud_;
+  return cloud.out() && cloud.outage_ == Outage::hang ? cloud.outage_until_ns_ : 0;
+}
+
+IoStatus CloudSuperPort::execute(IoRequest& request, uint64_t) {
+  SimCloud& cloud = volume_.cloud_;
+  if (cloud.out()) return IoStatus::io_error;
+  const bool fails =
+      cloud.faults_.error != 0 && world_.random().below(1'000'000) < cloud.faults_.error;
+  if (request.op == IoOp::read) {
+    if (fails) return IoStatus::io_error;
+    auto& out = *static_cast<SuperBytes*>(request.iov->iov_base);
+    out = cloud.super_;
+    return IoStatus::ok;
+  }
+  auto& swap = *static_cast<Swap*>(request.iov->iov_base);
+  if (fails && world_.random().chance(1, 2)) return IoStatus::io_error;
+  swap.busy = !cloud.swap(volume_, swap.expected, swap.next, *swap.bytes);
+  if (fails && !swap.busy) return IoStatus::io_error;
+  if (!swap.busy) volume_.generation_ = swap.next;
+  return IoStatus::ok;
+}
+
+void CloudSuperPort::process_death() {
+  drop_requests([&](IoRequest& request, TimeNs) {
+    if (request.op == IoOp::read || world_.random().chance(1, 2)) return;
+    auto& swap = *static_cast<Swap*>(request.iov->iov_base);
+    (void)volume_.cloud_.swap(volume_, swap.expected, swap.next, *swap.bytes);
+  });
+}
+
+SimCloudVolume::SimCloudVolume(SimCloud& cloud, SimReactor& reactor)
+    : cloud_(cloud),
+      owner_(cloud.next_owner_++),
+      base_(*this, cloud.base_, cloud.options_.name + "/base@" + reactor.name()),
+      log_(*this, cloud.log_, cloud.options_.name + "/log@" + reactor.name()),
+      super_(*this) {
+  base_.connect(reactor);
+  log_.connect(reactor);
+  super_.connect(reactor);
+  cloud_.handles_.push_back(this);
+}
+
+SimCloudVolume::~SimCloudVolume() { std::erase(cloud_.handles_, this); }
+
+void SimCloudVolume::lose_cache() {
+  cloud_.base_.lose_cache(owner_, cloud_.world_.random());
+  cloud_.log_.lose_cache(owner_, cloud_.world_.random());
+}
+
+void SimCloudVolume::process_death() {
+  super_.process_death();
+  base_.process_death();
+  log_.process_death();
+  lose_cache();
+}
+
+Task<Result<SuperBytes>> SimCloudVolume::read_super() {
+  SuperBytes bytes;
+  IoRequest request;
+  iovec vector{bytes.data(), bytes.size()};
+  request.length = kBlockBytes;
+  request.iov = &vector;
+  request.iov_count = 1;
+  const IoStatus status = co_await super_.io(request);
+  if (status != IoStatus::ok)
+    co_return Error{Errc::io, name() + ": superblock can't be read; try again"};
+  if (!cloud_.has_super_)
+    co_return Error{Errc::not_found, name() + ": no disk here; create it first"};
+  co_return bytes;
+}
+
+Task<Result<void>> SimCloudVolume::swap_super(uint64_t expected_generation,
+                                              uint64_t next_generation, const SuperBytes& next) {
+  // The bytes are the caller's only until the first suspension is over; keep our own.
+  const SuperBytes kept = next;
+  CloudSuperPort::Swap swap{expected_generation, next_generation, &kept};
+  IoRequest request;
+  iovec vector{&swap, kBlockBytes};
+  request.op = IoOp::write;
+  request.length = kBlockBytes;
+  request.iov = &vector;
+  request.iov_count = 1;
+  const IoStatus status = co_await super_.io(request);
+  if (status != IoStatus::ok)
+    co_return Error{Errc::io, name() + ": superblock can't be replaced; try again"};
+  if (swap.busy)
+    co_return Error{Errc::busy, name() + ": another owner was first; read the superblock again"};
+  co_return Result<void>();
+}
+
+}  // namespace latte::sim
