@@ -15,6 +15,8 @@
 #include "base/uuid.h"
 #include "device/cloud_volume.h"
 #include "disk/stats.h"
+#include "log/log_format.h"
+#include "log/segment_reader.h"
 #include "runtime/block_device.h"
 #include "runtime/reactor.h"
 #include "runtime/task.h"
@@ -109,9 +111,21 @@ class Host {
   Task<Result<std::vector<Finding>>> check(std::vector<CheckedDisk> disks, Progress* progress);
 
  private:
+  Task<void> check_cloud(CheckedDisk& item, const log::CloudSuper& super,
+                         std::vector<Finding>& findings, Progress* progress);
+  Task<void> check_local(CheckedDisk& item, const log::CloudSuper& super,
+                         std::vector<Finding>& findings, Progress* progress);
+  Task<Result<log::CloudSuper>> read_super(CloudVolume& cloud, const DiskOptions& disk);
+  Task<Result<void>> swap_super(CloudVolume& cloud, const log::CloudSuper& current,
+                                log::CloudSuper& next);
+  Task<Result<void>> cut_cloud_log(CloudVolume& cloud, const log::CloudSuper& super,
+                                   std::string* report);
+  Task<Result<void>> register_disk(const DiskOptions& disk, const log::CloudSuper& super);
+
   Reactor& reactor_;
   BlockDevice& pool_device_;
   std::unique_ptr<Pool> pool_;
+  std::vector<log::FoundSegment> found_;  // in the pool, when it was opened
   std::vector<std::unique_ptr<HybridDisk>> disks_;
 };
 

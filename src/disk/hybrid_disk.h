@@ -1,3 +1,267 @@
-// (interface part; the engine's author completes this file) HybridDisk is a BlockDevice that front ends serve.
+// HybridDisk: one disk made of a log on the pool, a log in the cloud and a base image, in one order.
+// A BlockDevice, so any front end serves it.
+//
+// Where a block's newest copy is, in the order in which it is looked for:
+//   local layer   local_index_ (address in the pool) and local_extents_ (discards not shipped yet)
+//   cloud layer   cloud_index_ (address in the cloud log) and cloud_extents_ (zeroes, lost blocks)
+//   base
+//
+// Invariants:
+//  1. Every write has a seq, given at the instant it is admitted to a log. The pool's log holds a disk's
+//     local writes in seq order; the cloud log may hold direct writes before older shipped ones.
+//  2. What the local layer holds is the newest version. Within a layer a block is in the index or in an
+//     extent, never in both. The cloud layer compares seqs: a lower one never replaces a higher one.
+//  3. contiguous_seq(): every seq up to it is durable in the cloud log or the base. It never goes back.
+//     The applier takes nothing above it to the base, and the cloud log is cut only below it.
+//  4. Before the cloud log is cut, the pool's log is flushed: otherwise a crash could bring back an old
+//     pool copy of a block whose newest version is only in the base.
+//  5. Writes that overlap are ordered by tickets where that matters (see Ticket).
+// Thread rule: one reactor, the host's. Limits: named in the .cc files.
 #pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device/cloud_volume.h"
+#include "device/retrying_device.h"
+#include "disk/host.h"
+#include "disk/pool.h"
+#include "disk/stats.h"
+#include "log/block_index.h"
+#include "log/extent_map.h"
+#include "log/log_stream.h"
+#include "log/recovery.h"
+#include "log/seq_set.h"
+#include "policy/write_pacer.h"
+#include "policy/write_policy.h"
 #include "runtime/block_device.h"
+#include "runtime/sync.h"
+
+namespace latte {
+
+class HybridDisk final : public BlockDevice, private Reclaimable {
+ public:
+  /// `super` is the cloud superblock under whose generation this host attached the disk.
+  HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOptions options,
+             const log::CloudSuper& super);
+  ~HybridDisk() override;
+
+  /// Builds both layers from the logs. `pool_segments` is what find_segments() found in the pool.
+  /// Errors: damaged, io, not_owner (fenced meanwhile).
+  Task<Result<void>> recover(const std::vector<log::FoundSegment>& pool_segments);
+  /// Starts shipping and applying; requests are accepted from now on.
+  void start();
+  /// Refuses new requests, lets those under way end, flushes, stops background work.
+  Task<void> stop();
+  /// Everything into the base, and the cloud log empty.
+  Task<Result<void>> drain(Progress* progress);
+  DiskStats stats() const;
+
+  const DeviceInfo& info() const override { return info_; }
+  bool submit(IoRequest& request) override;
+  size_t extents(uint64_t offset, uint64_t length, std::span<Extent> out) override;
+
+  const Uuid& id() const { return id_; }
+  const std::string& name() const { return options_.name; }
+  uint64_t index_memory_bytes() const {
+    return local_index_.memory_bytes() + cloud_index_.memory_bytes();
+  }
+
+ private:
+  enum class State : uint8_t { recovering, online, fenced, failed, stopped };
+
+  /// A write under way, in order of arrival. An exclusive one overlaps no other: it waits for the
+  /// overlapping ones before it, and those after it wait for it. Read-modify-write, and writes straight
+  /// to the cloud, are exclusive.
+  struct Ticket : ListNode {
+    Lba lba;
+    uint64_t count = 0;
+    bool exclusive = false;
+  };
+  /// A seq not yet in a log for good, in seq order.
+  struct PendingSeq : ListNode {
+    Seq seq;
+  };
+  /// A stretch of blocks that one device request can read.
+  struct Run {
+    enum class Source : uint8_t { local, cloud_log, base, zero, lost } source = Source::base;
+    Lba lba;
+    uint64_t count = 0;
+    log::BlockAddress address = 0;
+  };
+
+  /// Several device requests that make up one operation.
+  struct IoGroup {
+    explicit IoGroup(Reactor& reactor) : ended(reactor) {}
+    size_t running = 0;
+    IoStatus status = IoStatus::ok;
+    WaitQueue ended;
+  };
+
+  // requests.cc: entry, life cycle, statistics
+  bool refuse(IoRequest& request, IoStatus status);
+  void finish(IoRequest& request, IoStatus status, TimeNs start_ns);
+  Task<void> run_write(IoRequest& request);
+  Task<void> run_zero(IoRequest& request);
+  Task<void> run_read(IoRequest& request);
+  Task<void> run_flush(IoRequest& request);
+  Task<IoStatus> flush_disk();
+  Task<void> forward_room();
+  void enter(State state, const std::string& reason);
+  void on_cloud_status(IoStatus status);
+  TimeNs lag_ns() const;
+
+  // write_path.cc
+  Task<void> acquire(Ticket& ticket);
+  void release(Ticket& ticket);
+  bool overlaps_ticket(Lba lba, uint64_t count);
+  Task<IoStatus> write_unaligned(uint64_t offset, std::span<const std::byte> data);
+  Task<IoStatus> write_blocks(Lba lba, uint64_t count, const std::byte* data,
+                              log::EntryKind kind, bool exclusive);
+  Task<IoStatus> write_piece(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
+                             bool exclusive);
+  Task<IoStatus> write_direct(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
+                              PendingSeq& pending, bool with_note);
+  Task<void> pace(uint64_t bytes);
+  bool local_usable() const { return !pool_.failed() && !local_->failed(); }
+  bool local_room(uint64_t blocks) const;
+  bool cloud_room(uint64_t blocks) const;
+  void install_local(const log::Append& append);
+  void install_cloud(Lba lba, uint64_t count, log::BlockAddress address, Seq seq);
+  void install_cloud_extent(Lba lba, uint64_t count, ExtentKind kind, Seq seq);
+  void forget_local(Lba lba, uint64_t count, Seq up_to);
+  void on_local_failure(IoStatus status);
+
+  // read_path.cc
+  Run resolve(Lba lba, uint64_t limit) const;
+  Task<IoStatus> read_blocks(Lba lba, std::span<std::byte> out);
+  Task<IoStatus> read_run(Run run, std::span<std::byte> out);
+  Task<IoStatus> read_local(Run run, std::span<std::byte> out);
+  Task<IoStatus> read_cloud(Run run, std::span<std::byte> out);
+  Task<void> read_member(IoGroup& group, Run run, std::span<std::byte> out);
+  bool is_shipped(log::BlockAddress local_address) const;
+
+  // shipper.cc
+  struct ShipBatch;
+  Task<void> run_shipper();
+  Task<void> await_ship_work();
+  Task<void> wake_shipper_at(TimeNs due_ns);
+  Task<bool> ship_once();
+  Task<bool> load_ship_batch(ShipBatch& batch);
+  Task<bool> load_damaged(ShipBatch& batch, log::LogStream::ChainSegment segment,
+                          uint32_t from_block, uint32_t limit_block);
+  void take_ship_record(ShipBatch& batch, const log::RecordView& record,
+                        log::BlockAddress record_address, std::span<const std::byte> data);
+  void add_ship_data(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
+                     std::span<const std::byte> data, std::span<const uint32_t> crcs);
+  Task<bool> append_ship_batch(ShipBatch& batch);
+  void finish_ship_batch(ShipBatch& batch);
+  Seq contiguous_seq() const;
+  bool ship_pending() const;
+  log::LogPosition shipped_end() const;
+  Task<IoStatus> wait_in_cloud(Seq seq);
+  TimeNs ship_delay_ns() const;
+  void note_written(log::LogPosition end);
+  TimeNs oldest_unshipped_ns() const;
+
+  // applier.cc
+  struct ApplyItem;
+  Task<void> run_applier();
+  bool apply_wanted() const;
+  Task<bool> apply_front();
+  Task<bool> apply_data(const log::LogStream::ChainSegment& segment,
+                        const log::SegmentContent& content);
+  Task<bool> read_for_apply(const log::LogStream::ChainSegment& segment,
+                            std::vector<ApplyItem>& items, std::span<std::byte> bytes);
+  Task<bool> write_runs(const std::vector<ApplyItem>& items, std::span<const std::byte> bytes);
+  Task<void> write_member(IoGroup& group, uint64_t offset, std::vector<iovec> iov,
+                          uint64_t length);
+  Task<bool> apply_extents(const log::SegmentContent& content);
+  Task<bool> carry_lost(const std::vector<log::Entry>& lost);
+  Task<bool> trim_cloud_log(uint64_t tail_order);
+  bool front_appliable() const;
+  Task<bool> abandon_pool();
+
+  // recover.cc
+  class LocalVisitor;
+  Task<Result<void>> recover_cloud();
+  Task<Result<void>> recover_local(const std::vector<log::FoundSegment>& pool_segments);
+  Task<Result<void>> account_for_gaps();
+  bool cloud_is_newer(Lba lba, Seq than) const;
+  Task<bool> write_pending_notes();
+
+  // Reclaimable (local_cache.cc)
+  size_t reclaimable_segments() const override;
+  Task<void> seal_if_shipped() override;
+  Task<void> evacuate_front() override;
+  void cut_front(std::vector<uint32_t>& segments) override;
+  Task<void> reinsert(const std::vector<std::pair<Lba, log::BlockAddress>>& hot);
+
+  Reactor& reactor_;
+  Pool& pool_;
+  CloudVolume& cloud_;
+  DiskOptions options_;
+  Uuid id_;
+  log::CloudSuper super_;
+  DeviceInfo info_;
+  uint64_t block_count_;
+
+  DeviceTraffic base_traffic_;
+  DeviceTraffic log_traffic_;
+  RetryingDevice base_;
+  RetryingDevice cloud_log_device_;
+  std::unique_ptr<log::SegmentSpace> cloud_space_;
+  std::unique_ptr<log::LogStream> local_;
+  std::unique_ptr<log::LogStream> cloud_stream_;
+  log::WriteAccount cloud_account_;
+
+  BlockIndex local_index_;
+  ExtentMap local_extents_;
+  BlockIndex cloud_index_;
+  ExtentMap cloud_extents_;
+
+  PreferLocal policy_;
+  WritePacer pacer_;
+
+  State state_ = State::recovering;
+  std::string reason_;
+  Seq next_seq_{1};
+  IntrusiveList<PendingSeq> pending_seqs_;
+  IntrusiveList<Ticket> tickets_;
+  size_t exclusive_tickets_ = 0;
+  WaitQueue tickets_changed_;
+  size_t active_ = 0;              // client requests under way
+  WaitQueue active_ended_;
+
+  log::LogPosition shipped_;       // the cloud log holds the local log up to here
+  Seq shipped_seq_;                // highest local seq shipped
+  Seq last_local_seq_;             // highest local seq completed
+  mutable Seq contiguous_floor_;   // contiguous_seq() never goes below what it once was
+  uint64_t dirty_bytes_ = 0;
+  struct LagSample {
+    log::LogPosition end;
+    TimeNs time_ns;
+  };
+  std::vector<LagSample> lag_samples_;  // oldest first from lag_head_ on; see note_written()
+  size_t lag_head_ = 0;
+  Seq urgent_seq_;                 // somebody waits for this to be in the cloud
+  bool draining_ = false;
+  bool background_stop_ = false;
+  size_t background_tasks_ = 0;
+  WaitQueue ship_work_;            // wakes the shipper
+  Timer ship_timer_;
+  WaitQueue cloud_progress_;       // contiguous_seq() rose, or the cloud log got room, or failure
+  WaitQueue apply_work_;
+  bool abandoning_ = false;
+  bool pool_abandoned_ = false;
+
+  // Left by recovery.
+  std::vector<log::Entry> pending_notes_;  // to be in the pool's log before the cloud log is cut
+  SeqSet known_seqs_;                      // in either log; only while recovering
+
+  DiskStats stats_;
+};
+
+}  // namespace latte

@@ -8,6 +8,7 @@
 #include "base/histogram.h"
 #include "base/units.h"
 #include "base/uuid.h"
+#include "device/traffic.h"
 
 namespace latte {
 
@@ -26,15 +27,6 @@ struct PoolStats {
   uint64_t index_bytes = 0;  ///< memory of index, checksums and access counts of all disks
   bool failed = false;       ///< the pool device failed; disks run from the cloud
   PoolWrites written;
-};
-
-/// Requests of a disk to its cloud volume, background work included.
-struct CloudTraffic {
-  uint64_t reads = 0;
-  uint64_t writes = 0;
-  uint64_t read_bytes = 0;
-  uint64_t write_bytes = 0;
-  uint64_t errors = 0;  ///< requests that failed (they are tried again)
 };
 
 struct DiskStats {
@@ -61,7 +53,7 @@ struct DiskStats {
   uint64_t throttled_ns = 0;     ///< sum of waits put on writers by back-pressure
   Histogram read_latency;
   Histogram write_latency;
-  CloudTraffic cloud;
+  DeviceTraffic cloud;  ///< background work included
 };
 
 struct HostStats {

@@ -1,0 +1,76 @@
+#include "device/retrying_device.h"
+
+#include <algorithm>
+
+namespace latte {
+namespace {
+
+constexpr TimeNs kFirstBackoffNs = 10 * kMillisecond;
+constexpr TimeNs kMaxBackoffNs = kSecond;
+
+/// Errors that trying again can't mend.
+bool final_status(IoStatus status) {
+  return status == IoStatus::ok || status == IoStatus::fenced || status == IoStatus::invalid ||
+         status == IoStatus::stopped;
+}
+
+}  // namespace
+
+RetryingDevice::RetryingDevice(Reactor& reactor, BlockDevice& below, DeviceTraffic& traffic,
+                               TimeNs read_limit_ns)
+    : reactor_(reactor), below_(below), traffic_(traffic), read_limit_ns_(read_limit_ns) {}
+
+bool RetryingDevice::submit(IoRequest& request) {
+  reactor_.spawn(run(request));
+  return true;
+}
+
+Task<void> RetryingDevice::run(IoRequest& request) {
+  Waiting waiting;
+  waiting.since_ns = reactor_.now();
+  waiting_.push_back(waiting);
+  TimeNs backoff_ns = kFirstBackoffNs;
+  IoStatus status = IoStatus::ok;
+  for (;;) {
+    IoRequest attempt;
+    attempt.op = request.op;
+    attempt.fua = request.fua;
+    attempt.offset = request.offset;
+    attempt.length = request.length;
+    attempt.iov = request.iov;
+    attempt.iov_count = request.iov_count;
+    const bool is_read = request.op == IoOp::read;
+    if (is_read) {
+      ++traffic_.reads;
+      traffic_.read_bytes += request.length;
+    } else if (request.op != IoOp::flush) {
+      ++traffic_.writes;
+      traffic_.write_bytes += request.op == IoOp::write ? request.length : 0;
+    }
+    status = co_await below_.io(attempt);
+    last_error_ = status;
+    if (final_status(status)) break;
+    ++traffic_.errors;
+    if (stopping_) {
+      status = IoStatus::stopped;
+      break;
+    }
+    if (is_read && reactor_.now() - waiting.since_ns >= read_limit_ns_) break;
+    co_await reactor_.sleep(backoff_ns);
+    backoff_ns = std::min(2 * backoff_ns, kMaxBackoffNs);
+    if (stopping_) {
+      status = IoStatus::stopped;
+      break;
+    }
+  }
+  request.status = status;
+  reactor_.schedule(request.waiter);
+}
+
+void RetryingDevice::stop() { stopping_ = true; }
+
+TimeNs RetryingDevice::oldest_wait_ns() const {
+  return waiting_.empty() ? 0 : reactor_.now() - waiting_.front().since_ns;
+}
+
+}  // namespace latte

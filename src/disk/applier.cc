@@ -1,0 +1,369 @@
+// HybridDisk, the applier: takes the oldest segment of the cloud log to the base, newest versions only,
+// and gives the segment back. Lazy: it works when the log is half full, or when asked to drain.
+//
+// Invariants: 1. Nothing above contiguous_seq() is applied: a take-over may still cut it off.
+//             2. A segment is given back only when the base has its blocks durably, the pool's log is
+//                flushed (HybridDisk's invariant 4), and the log's superblock says so durably.
+// Limits: one segment in memory; kApplyDepth base writes under way.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/buffer.h"
+#include "base/planted.h"
+#include "disk/hybrid_disk.h"
+
+namespace latte {
+namespace {
+
+constexpr size_t kApplyDepth = 16;
+/// Largest write to the base, in blocks (1 MiB).
+constexpr size_t kApplyRunBlocks = 256;
+/// Longest discard of the base in one request.
+constexpr uint64_t kDiscardBytes = 1ull << 30;
+
+}  // namespace
+
+// A block of the segment that is the cloud layer's newest.
+struct HybridDisk::ApplyItem {
+  Lba lba;
+  log::BlockAddress address = 0;
+  uint32_t offset_blocks = 0;  // in the segment's bytes
+};
+
+/// The front segment is closed, and no take-over can cut anything of it.
+bool HybridDisk::front_appliable() const {
+  const auto& chain = cloud_stream_->chain();
+  if (chain.empty()) return false;
+  const bool closed = chain.size() > 1 || !cloud_stream_->open();
+  if (planted(Planted::apply_unshipped)) return closed;
+  return closed && Seq(chain.front().max_seq) <= contiguous_seq();
+}
+
+bool HybridDisk::apply_wanted() const {
+  if (draining_) return !cloud_stream_->chain().empty();
+  const uint64_t used = cloud_space_->segment_count() - cloud_space_->free_segments();
+  return used * 2 > cloud_space_->segment_count() && front_appliable();
+}
+
+Task<void> HybridDisk::run_applier() {
+  while (!background_stop_ && (state_ == State::online || state_ == State::stopped)) {
+    bool progress = false;
+    // As late as possible: only when all is shipped, or the cloud log must be cut to go on.
+    const bool must_abandon = (!ship_pending() && pending_seqs_.empty()) || apply_wanted();
+    if (abandoning_ && !pool_abandoned_ && must_abandon)
+      progress = co_await abandon_pool();
+    else if (apply_wanted() && front_appliable())
+      progress = co_await apply_front();
+    else if (draining_ && !ship_pending() && pending_seqs_.empty() && cloud_stream_->open())
+      progress = co_await cloud_stream_->seal_open_segment() == IoStatus::ok;
+    if (!progress && !background_stop_) co_await apply_work_.wait();
+  }
+  --background_tasks_;
+  active_ended_.notify_all();
+}
+
+Task<bool> HybridDisk::apply_front() {
+  // A failed pool can't be flushed; until its content is declared void nothing may be cut (see
+  // abandon_pool()).
+  if (abandoning_ && !pool_abandoned_) co_return false;
+  const log::LogStream::ChainSegment segment = cloud_stream_->chain().front();
+  log::FoundSegment found;
+  found.segment = segment.segment;
+  Buffer block(kBlockBytes);
+  const auto at = [&](uint32_t b) {
+    return cloud_space_->device_offset(cloud_space_->address(segment.segment, b));
+  };
+  IoStatus status = co_await cloud_log_device_.read(at(0), block.span());
+  if (status != IoStatus::ok || !log::parse_segment_header(block.span(), found.header)) {
+    on_cloud_status(status == IoStatus::ok ? IoStatus::checksum : status);
+    co_return false;
+  }
+  status = co_await cloud_log_device_.read(at(cloud_space_->segment_blocks() - 1), block.span());
+  found.sealed = status == IoStatus::ok &&
+                 log::parse_segment_footer(block.span(), cloud_space_->segment_blocks(),
+                                           found.footer) &&
+                 found.footer.salt == found.header.salt;
+  const log::SegmentContent content =
+      co_await log::load_segment(*cloud_space_, found, segment.used_blocks);
+  if (background_stop_) co_return false;
+  if (content.unreadable || content.gap_inside || content.end_block < segment.used_blocks) {
+    spdlog::error("disk {}: cloud log segment {} is damaged; it stays, and is not applied", name(),
+                  segment.segment);
+    on_cloud_status(IoStatus::checksum);
+    co_return false;
+  }
+  const bool data_done = co_await apply_data(segment, content);
+  if (!data_done) co_return false;
+  const bool extents_done = co_await apply_extents(content);
+  if (!extents_done) co_return false;
+  co_return co_await trim_cloud_log(segment.order + 1);
+}
+
+Task<bool> HybridDisk::apply_data(const log::LogStream::ChainSegment& segment,
+                                  const log::SegmentContent& content) {
+  std::vector<ApplyItem> items;
+  for (const log::TableEntry& entry : content.entries) {
+    if (entry.entry.kind != log::EntryKind::data) continue;
+    for (uint64_t i = 0; i < entry.entry.count; ++i) {
+      const Lba lba(entry.entry.lba + i);
+      const auto offset = static_cast<uint32_t>(entry.data_block + i);
+      const log::BlockAddress address = cloud_space_->address(segment.segment, offset);
+      if (lba.value < block_count_ && cloud_index_.find(lba) == address)
+        items.push_back(ApplyItem{lba, address, offset});
+    }
+  }
+  if (items.empty()) co_return true;
+  Buffer bytes(size_t{cloud_space_->segment_blocks()} * kBlockBytes);
+  const bool read = co_await read_for_apply(segment, items, bytes.span());
+  if (!read) co_return false;
+  std::sort(items.begin(), items.end(),
+            [](const ApplyItem& a, const ApplyItem& b) { return a.lba < b.lba; });
+  const bool written = co_await write_runs(items, bytes.span());
+  if (!written) co_return false;
+  // From here on these blocks are read from the base; a newer version keeps its place.
+  for (const ApplyItem& item : items) cloud_index_.erase_if(item.lba, item.address);
+  co_return true;
+}
+
+/// Reads the segment and checks each block. A bad one is taken from its clean copy in the pool; without
+/// one it is lost.
+Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segment,
+                                      std::vector<ApplyItem>& items, std::span<std::byte> bytes) {
+  const uint64_t start = cloud_space_->device_offset(cloud_space_->address(segment.segment, 0));
+  const uint64_t used = uint64_t{segment.used_blocks} * kBlockBytes;
+  const uint64_t piece = std::min<uint64_t>(1u << 20, cloud_log_device_.info().max_request_bytes);
+  for (uint64_t at = 0; at < used; at += piece) {
+    const IoStatus status = co_await cloud_log_device_.read(
+        start + at, bytes.subspan(at, std::min(piece, used - at)));
+    if (status != IoStatus::ok) co_return false;
+  }
+  for (size_t i = 0; i < items.size();) {
+    const ApplyItem item = items[i];
+    const auto block = bytes.subspan(size_t{item.offset_blocks} * kBlockBytes, kBlockBytes);
+    if (cloud_space_->verify(item.address, block)) {
+      ++i;
+      continue;
+    }
+    ++stats_.checksum_errors;
+    const uint64_t local = local_index_.find(item.lba);
+    bool rescued = false;
+    if (local != BlockIndex::kNone && is_shipped(local)) {
+      // Shipped and newest: the same version.
+      log::SegmentSpace& space = pool_.space();
+      const log::SegmentSpace::Pin pin(space, space.segment_of(local));
+      const IoStatus status = co_await space.device().read(space.device_offset(local), block);
+      rescued = status == IoStatus::ok && space.verify(local, block) &&
+                cloud_index_.find(item.lba) == item.address;
+    }
+    if (rescued) {
+      ++i;
+      continue;
+    }
+    spdlog::error("disk {}: block {} is lost: its copy in the cloud log is damaged", name(),
+                  item.lba.value);
+    ++stats_.lost_blocks;
+    if (cloud_index_.erase_if(item.lba, item.address))
+      cloud_extents_.set(item.lba, 1, ExtentKind::lost, cloud_space_->seq(item.address));
+    items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  co_return true;
+}
+
+Task<bool> HybridDisk::write_runs(const std::vector<ApplyItem>& items,
+                                  std::span<const std::byte> bytes) {
+  IoGroup group(reactor_);
+  for (size_t i = 0; i < items.size();) {
+    std::vector<iovec> iov;
+    size_t run = 0;
+    while (i + run < items.size() && run < kApplyRunBlocks &&
+           items[i + run].lba == items[i].lba + run) {
+      const auto block = bytes.subspan(size_t{items[i + run].offset_blocks} * kBlockBytes,
+                                       kBlockBytes);
+      iov.push_back({const_cast<std::byte*>(block.data()), kBlockBytes});
+      ++run;
+    }
+    ++group.running;
+    reactor_.spawn(write_member(group, items[i].lba.value * kBlockBytes, std::move(iov),
+                                run * kBlockBytes));
+    i += run;
+    while (group.running >= kApplyDepth) co_await group.ended.wait();
+  }
+  while (group.running > 0) co_await group.ended.wait();
+  if (group.status == IoStatus::ok) co_return true;
+  on_cloud_status(group.status);
+  co_return false;
+}
+
+Task<void> HybridDisk::write_member(IoGroup& group, uint64_t offset, std::vector<iovec> iov,
+                                    uint64_t length) {
+  IoRequest request;
+  request.op = IoOp::write;
+  request.offset = offset;
+  request.length = length;
+  request.iov = iov.data();
+  request.iov_count = static_cast<uint32_t>(iov.size());
+  const IoStatus status = co_await base_.io(request);
+  if (status != IoStatus::ok) group.status = status;
+  --group.running;
+  group.ended.notify_all();
+}
+
+/// Zeroes go to the base; what is lost is written again at the log's head, or it would be forgotten.
+Task<bool> HybridDisk::apply_extents(const log::SegmentContent& content) {
+  struct Zero {
+    Lba lba;
+    uint64_t count;
+    Seq seq;
+  };
+  std::vector<Zero> zeroes;
+  for (const log::TableEntry& item : content.entries) {
+    if (item.entry.kind != log::EntryKind::zero) continue;
+    cloud_extents_.for_each_in(Lba(item.entry.lba), item.entry.count,
+                               [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
+                                 if (range.kind == ExtentKind::zero &&
+                                     range.seq.value == item.entry.seq)
+                                   zeroes.push_back(Zero{lba, count, range.seq});
+                               });
+  }
+  for (const Zero& zero : zeroes) {
+    const uint64_t bytes = zero.count * kBlockBytes;
+    for (uint64_t at = 0; at < bytes; at += kDiscardBytes) {
+      const uint64_t length = std::min(kDiscardBytes, bytes - at);
+      const IoStatus status =
+          co_await base_.discard(zero.lba.value * kBlockBytes + at, length);
+      if (status == IoStatus::ok) continue;
+      on_cloud_status(status);
+      co_return false;
+    }
+    cloud_extents_.erase_up_to(zero.lba, zero.count, zero.seq);
+  }
+  // Blocks found lost while reading this segment are in the extents as well, under a data entry.
+  std::vector<log::Entry> lost;
+  for (const log::TableEntry& item : content.entries) {
+    if (item.entry.kind != log::EntryKind::lost && item.entry.kind != log::EntryKind::data) continue;
+    cloud_extents_.for_each_in(Lba(item.entry.lba), item.entry.count,
+                               [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
+                                 if (range.kind != ExtentKind::lost ||
+                                     range.seq.value != item.entry.seq)
+                                   return;
+                                 log::Entry entry{};
+                                 entry.seq = range.seq.value;
+                                 entry.lba = lba.value;
+                                 entry.count = count;
+                                 entry.kind = log::EntryKind::lost;
+                                 lost.push_back(entry);
+                               });
+  }
+  if (lost.empty()) co_return true;
+  co_return co_await carry_lost(lost);
+}
+
+Task<bool> HybridDisk::carry_lost(const std::vector<log::Entry>& lost) {
+  for (const log::Entry& entry : lost) {
+    log::Append append;
+    append.entry = entry;
+    append.cause = log::WriteCause::metadata;
+    if (cloud_stream_->failed() || !cloud_stream_->admit(append, 0)) co_return false;
+    co_await cloud_stream_->completed(append);
+    if (append.status != IoStatus::ok) co_return false;
+  }
+  const IoStatus status = co_await cloud_stream_->flush();
+  co_return status == IoStatus::ok;
+}
+
+Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
+  if (!planted(Planted::trim_before_apply)) {
+    const IoStatus flushed = co_await base_.flush();
+    if (flushed != IoStatus::ok) {
+      on_cloud_status(flushed);
+      co_return false;
+    }
+  }
+  if (local_usable()) {
+    const bool noted = co_await write_pending_notes();
+    if (!noted) co_return false;
+    const IoStatus status = co_await local_->flush();
+    if (status != IoStatus::ok) {
+      on_local_failure(status);
+      co_return false;
+    }
+  }
+  log::StreamSlot* slot = cloud_space_->find_stream(id_);
+  LATTE_CHECK(slot != nullptr);
+  slot->tail_order = tail_order;
+  slot->floor_seq = std::max(slot->floor_seq, contiguous_seq().value);
+  const IoStatus status = co_await cloud_space_->write_super();
+  if (status != IoStatus::ok) {
+    on_cloud_status(status);
+    co_return false;
+  }
+  std::vector<uint32_t> segments;
+  cloud_stream_->cut_front(tail_order, segments);
+  for (const uint32_t segment : segments) cloud_space_->release(segment);
+  cloud_progress_.notify_all();
+  ship_work_.notify_all();
+  co_return true;
+}
+
+/// The pool failed and everything it held has been shipped (or is known to be lost). Raise the epoch:
+/// should the device come back at the next start, its stale content is refused instead of served.
+Task<bool> HybridDisk::abandon_pool() {
+  log::CloudSuper next = super_;
+  next.generation = super_.generation + 1;
+  next.epoch = next.generation;
+  log::seal(next);
+  SuperBytes bytes;
+  std::memcpy(bytes.data(), &next, sizeof(next));
+  const auto swapped = co_await cloud_.swap_super(super_.generation, next.generation, bytes);
+  if (!swapped) {
+    if (swapped.error().code == Errc::busy) {
+      on_cloud_status(IoStatus::fenced);
+    } else {
+      co_await reactor_.sleep(kSecond);  // the cloud is away: again later
+    }
+    co_return swapped.error().code != Errc::busy;
+  }
+  super_ = next;
+  pool_abandoned_ = true;
+  co_return true;
+}
+
+Task<Result<void>> HybridDisk::drain(Progress* progress) {
+  draining_ = true;
+  const uint64_t start = dirty_bytes_ + cloud_index_.size() * kBlockBytes;
+  for (;;) {
+    const uint64_t left = dirty_bytes_ + cloud_index_.size() * kBlockBytes;
+    if (progress != nullptr) {
+      progress->total_bytes = std::max(start, left);
+      progress->done_bytes = std::max(start, left) - left;
+    }
+    ship_work_.notify_all();
+    apply_work_.notify_all();
+    const bool empty = !ship_pending() && pending_seqs_.empty() && cloud_stream_->chain().empty();
+    // Lost blocks can't go to the base; their notes stay in the log.
+    const uint64_t lost = cloud_extents_.blocks(ExtentKind::lost);
+    const bool only_lost = lost > 0 && left == 0 && !ship_pending() && pending_seqs_.empty() &&
+                           cloud_extents_.blocks(ExtentKind::zero) == 0;
+    if (only_lost) {
+      draining_ = false;
+      co_return Error{Errc::damaged,
+                      fmt::format("disk {}: {} blocks are lost (their only copy was unreadable) and "
+                                  "can't be drained; write or trim them, then drain again",
+                                  name(), lost)};
+    }
+    const bool ended = empty || background_stop_ || state_ != State::online;
+    if (ended) break;
+    co_await cloud_progress_.wait();
+  }
+  draining_ = false;
+  if (state_ == State::fenced) co_return Error{Errc::not_owner, reason_};
+  if (state_ != State::online)
+    co_return Error{Errc::io, "disk " + name() + ": stopped while draining; what is not yet in the "
+                              "base stays in the logs"};
+  co_return Result<void>();
+}
+
+}  // namespace latte

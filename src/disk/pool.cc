@@ -1,0 +1,85 @@
+#include "disk/pool.h"
+
+#include <algorithm>
+
+#include "base/planted.h"
+
+namespace latte {
+namespace {
+
+/// Share of the pool kept free, and reclaimed at a time so that one superblock write serves many
+/// segments: a 64th.
+constexpr uint64_t kFreeShare = 64;
+
+}  // namespace
+
+Pool::Pool(Reactor& reactor, std::unique_ptr<log::SegmentSpace> space)
+    : reactor_(reactor),
+      space_(std::move(space)),
+      work_(reactor),
+      ended_(reactor),
+      low_watermark_(std::max<uint64_t>(1, space_->segment_count() / kFreeShare)) {}
+
+void Pool::remove(Reclaimable& disk) { std::erase(disks_, &disk); }
+
+void Pool::start() {
+  LATTE_CHECK(!running_);
+  running_ = true;
+  reactor_.spawn(run());
+}
+
+Task<void> Pool::stop() {
+  stopping_ = true;
+  poke();
+  while (running_) co_await ended_.wait();
+}
+
+Reclaimable* Pool::pick() const {
+  Reclaimable* best = nullptr;
+  size_t most = 0;
+  for (Reclaimable* disk : disks_) {
+    const size_t count = disk->reclaimable_segments();
+    if (count > most) best = disk, most = count;
+  }
+  return best;
+}
+
+Task<void> Pool::run() {
+  while (!stopping_) {
+    const bool low = space_->free_segments() < reserve_segments() + low_watermark_;
+    bool progress = false;
+    if (low && !failed_) progress = co_await reclaim_some();
+    if (!progress && !stopping_) co_await work_.wait();
+  }
+  running_ = false;
+  ended_.notify_all();
+}
+
+Task<bool> Pool::reclaim_some() {
+  std::vector<uint32_t> segments;
+  uint64_t batch = low_watermark_;
+  if (pick() == nullptr && starving_) {
+    for (size_t i = 0; i < disks_.size(); ++i) co_await disks_[i]->seal_if_shipped();
+  }
+  while (segments.size() < batch && !stopping_) {
+    Reclaimable* disk = pick();
+    if (disk == nullptr) break;
+    co_await disk->evacuate_front();
+    disk->cut_front(segments);
+  }
+  if (segments.empty()) co_return false;
+  if (!planted(Planted::reuse_before_durable_tail)) {
+    const IoStatus status = co_await space_->write_super();
+    if (status != IoStatus::ok) {
+      // Without a durable tail the segments may not be used again: they stay out of use until restart.
+      mark_failed();
+      co_return false;
+    }
+  }
+  starving_ = false;
+  for (const uint32_t segment : segments) space_->release(segment);
+  space_->freed().notify_all();
+  co_return true;
+}
+
+}  // namespace latte

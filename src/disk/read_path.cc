@@ -1,0 +1,158 @@
+// HybridDisk, the read path: find the newest copy, read it, check it, and fall back where that is right.
+#include <algorithm>
+#include <cstring>
+
+#include <spdlog/spdlog.h>
+
+#include "base/crc32c.h"
+#include "base/planted.h"
+#include "disk/hybrid_disk.h"
+
+namespace latte {
+namespace {
+
+/// Most device requests of one client read at a time.
+constexpr size_t kReadFanOut = 32;
+
+}  // namespace
+
+/// The longest stretch from `lba` on, at most `limit` blocks, that one request can read.
+HybridDisk::Run HybridDisk::resolve(Lba lba, uint64_t limit) const {
+  Run run;
+  run.lba = lba;
+  run.count = 1;
+  const uint64_t local = local_index_.find(lba);
+  if (local != BlockIndex::kNone) {
+    run.source = Run::Source::local;
+    run.address = local;
+    while (run.count < limit && local_index_.find(lba + run.count) == local + run.count) ++run.count;
+    return run;
+  }
+  const auto local_hit = local_extents_.find(lba, limit);
+  if (local_hit.found) {
+    run.source = Run::Source::zero;
+    run.count = local_hit.run;
+    return run;
+  }
+  const uint64_t cloud = cloud_index_.find(lba);
+  limit = local_hit.run;
+  if (cloud != BlockIndex::kNone) {
+    run.source = Run::Source::cloud_log;
+    run.address = cloud;
+    while (run.count < limit && local_index_.find(lba + run.count) == BlockIndex::kNone &&
+           cloud_index_.find(lba + run.count) == cloud + run.count)
+      ++run.count;
+    return run;
+  }
+  const auto cloud_hit = cloud_extents_.find(lba, limit);
+  limit = cloud_hit.run;
+  run.source = Run::Source::base;
+  if (cloud_hit.found)
+    run.source = cloud_hit.kind == ExtentKind::zero ? Run::Source::zero : Run::Source::lost;
+  while (run.count < limit && local_index_.find(lba + run.count) == BlockIndex::kNone &&
+         cloud_index_.find(lba + run.count) == BlockIndex::kNone)
+    ++run.count;
+  return run;
+}
+
+Task<IoStatus> HybridDisk::read_blocks(Lba lba, std::span<std::byte> out) {
+  const uint64_t count = out.size() / kBlockBytes;
+  Run run = resolve(lba, count);
+  if (run.count == count) co_return co_await read_run(run, out);
+  IoGroup group(reactor_);
+  for (uint64_t at = 0; at < count; at += run.count) {
+    run = resolve(lba + at, count - at);
+    ++group.running;
+    reactor_.spawn(read_member(group, run, out.subspan(at * kBlockBytes, run.count * kBlockBytes)));
+    while (group.running >= kReadFanOut) co_await group.ended.wait();
+  }
+  while (group.running > 0) co_await group.ended.wait();
+  co_return group.status;
+}
+
+Task<void> HybridDisk::read_member(IoGroup& group, Run run, std::span<std::byte> out) {
+  // Spawned tasks start a little later: look again, in case the blocks have moved since.
+  IoStatus status = IoStatus::ok;
+  for (uint64_t at = 0; at < run.count && status == IoStatus::ok;) {
+    Run now = resolve(run.lba + at, run.count - at);
+    status = co_await read_run(now, out.subspan(at * kBlockBytes, now.count * kBlockBytes));
+    at += now.count;
+  }
+  if (status != IoStatus::ok) group.status = status;
+  --group.running;
+  group.ended.notify_all();
+}
+
+Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out) {
+  switch (run.source) {
+    case Run::Source::local: co_return co_await read_local(run, out);
+    case Run::Source::cloud_log: co_return co_await read_cloud(run, out);
+    case Run::Source::zero: std::memset(out.data(), 0, out.size()); co_return IoStatus::ok;
+    case Run::Source::lost: co_return IoStatus::lost;
+    case Run::Source::base: break;
+  }
+  stats_.read_miss_blocks += run.count;
+  co_return co_await base_.read(run.lba.value * kBlockBytes, out);
+}
+
+Task<IoStatus> HybridDisk::read_local(Run run, std::span<std::byte> out) {
+  log::SegmentSpace& space = pool_.space();
+  const log::SegmentSpace::Pin pin(space, space.segment_of(run.address));
+  const IoStatus status = co_await space.device().read(space.device_offset(run.address), out);
+  const bool checked = planted(Planted::skip_crc_check);
+  if (status == IoStatus::ok && (checked || space.verify(run.address, out))) {
+    stats_.read_hit_blocks += run.count;
+    for (uint64_t i = 0; i < run.count; ++i) space.note_access(run.address + i);
+    co_return IoStatus::ok;
+  }
+  // Block by block: what is good is used, a bad clean copy is fetched from the cloud, a bad dirty one is
+  // an error and an alarm (promise 6).
+  for (uint64_t i = 0; i < run.count; ++i) {
+    const auto block = out.subspan(i * kBlockBytes, kBlockBytes);
+    const Lba lba = run.lba + i;
+    const log::BlockAddress address = run.address + i;
+    IoStatus one = co_await space.device().read(space.device_offset(address), block);
+    if (one == IoStatus::ok && space.verify(address, block)) continue;
+    if (one == IoStatus::ok) {
+      ++stats_.checksum_errors;
+      one = IoStatus::checksum;
+    }
+    if (!is_shipped(address)) {
+      spdlog::error("disk {}: block {} (pool block {}): {}, and the cloud does not have it yet",
+                    name(), lba.value, address, to_string(one));
+      co_return one;
+    }
+    spdlog::warn("disk {}: block {} (pool block {}): {}; fetched from the cloud", name(), lba.value,
+                 address, to_string(one));
+    local_index_.erase_if(lba, address);
+    const Run again = resolve(lba, 1);
+    if (again.source == Run::Source::local && again.address == address) co_return one;
+    one = co_await read_run(again, block);
+    if (one != IoStatus::ok) co_return one;
+  }
+  co_return IoStatus::ok;
+}
+
+Task<IoStatus> HybridDisk::read_cloud(Run run, std::span<std::byte> out) {
+  log::SegmentSpace& space = *cloud_space_;
+  const log::SegmentSpace::Pin pin(space, space.segment_of(run.address));
+  stats_.read_miss_blocks += run.count;
+  const IoStatus status = co_await cloud_log_device_.read(space.device_offset(run.address), out);
+  if (status != IoStatus::ok) co_return status;
+  uint32_t bad = 0;
+  if (space.verify(run.address, out, &bad)) co_return IoStatus::ok;
+  ++stats_.checksum_errors;
+  spdlog::error("disk {}: block {} (cloud log block {}): checksum mismatch", name(),
+                run.lba.value + bad, run.address + bad);
+  co_return IoStatus::checksum;
+}
+
+/// Does the cloud hold what lies at this place of the pool's log?
+bool HybridDisk::is_shipped(log::BlockAddress local_address) const {
+  const log::SegmentSpace& space = pool_.space();
+  const log::LogPosition position{space.order_of(space.segment_of(local_address)),
+                                  space.block_of(local_address)};
+  return position < shipped_end();
+}
+
+}  // namespace latte

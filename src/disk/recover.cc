@@ -1,0 +1,317 @@
+// HybridDisk, recovery: both layers from both logs. Tables are read, not data, except for what was not yet
+// flushed (log/recovery.h). Steps, each timed in the log: cloud log, pool log, gaps.
+//
+// Which copy is newest: within the pool's log the later one; between the logs the one with the higher seq,
+// and the pool's if they are equal.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "base/planted.h"
+#include "disk/cloud_image.h"
+#include "disk/hybrid_disk.h"
+
+namespace latte {
+
+Task<Result<void>> HybridDisk::recover(const std::vector<log::FoundSegment>& pool_segments) {
+  const TimeNs start_ns = reactor_.now();
+  auto cloud = co_await recover_cloud();
+  if (!cloud) co_return cloud.error();
+  const TimeNs cloud_ns = reactor_.now();
+  auto local = co_await recover_local(pool_segments);
+  if (!local) co_return local.error();
+  const TimeNs local_ns = reactor_.now();
+  auto gaps = co_await account_for_gaps();
+  if (!gaps) co_return gaps.error();
+  // Usually there is room at once; if not, the cloud log is not cut before there was.
+  (void)co_await write_pending_notes();
+  spdlog::info(
+      "disk {}: recovered as generation {}: cloud log {} ms ({} blocks), pool log {} ms ({} blocks, "
+      "{} bytes not in the cloud), gaps {} ms; next seq {}",
+      name(), super_.generation, (cloud_ns - start_ns) / kMillisecond, cloud_index_.size(),
+      (local_ns - cloud_ns) / kMillisecond, local_index_.size(), dirty_bytes_,
+      (reactor_.now() - local_ns) / kMillisecond, next_seq_.value);
+  co_return Result<void>();
+}
+
+Task<Result<void>> HybridDisk::recover_cloud() {
+  auto opened = co_await log::SegmentSpace::open(reactor_, cloud_log_device_,
+                                                 log::SpaceKind::cloud_log, true);
+  if (!opened) co_return opened.error();
+  cloud_space_ = opened.take();
+  CloudImage image = co_await load_cloud_image(reactor_, *cloud_space_, id_, false);
+  if (!image.damage.empty())
+    co_return Error{Errc::damaged,
+                    fmt::format("disk {}: {}: {}; run latte check, and restore the cloud volume from "
+                                "a copy",
+                                name(), cloud_.name(), image.damage.front())};
+  log::LogStream::Options options;
+  options.disk_id = id_;
+  options.generation = super_.generation;
+  options.keep_seqs = true;
+  cloud_stream_ = std::make_unique<log::LogStream>(reactor_, *cloud_space_, options, cloud_account_);
+  cloud_stream_->resume(image.stream.chain, image.stream.end, image.stream.durable,
+                        image.stream.next_order);
+  for (const CloudImage::Item& item : image.items) {
+    const log::Entry& entry = item.entry;
+    const bool ranged = entry.kind == log::EntryKind::cut || entry.kind == log::EntryKind::empty;
+    if (item.cut || ranged) continue;
+    if (!range_within(entry.lba, entry.count, block_count_))
+      co_return Error{Errc::damaged, fmt::format("disk {}: {}: an entry of the cloud log lies beyond "
+                                                 "the disk's end",
+                                                 name(), cloud_.name())};
+    const Lba lba(entry.lba);
+    if (entry.kind == log::EntryKind::data)
+      install_cloud(lba, entry.count, item.address, Seq(entry.seq));
+    else if (entry.kind == log::EntryKind::zero)
+      install_cloud_extent(lba, entry.count, ExtentKind::zero, Seq(entry.seq));
+    else if (entry.kind == log::EntryKind::lost)
+      install_cloud_extent(lba, entry.count, ExtentKind::lost, Seq(entry.seq));
+  }
+  known_seqs_ = std::move(image.seqs);
+  shipped_seq_ = image.contiguous;
+  contiguous_floor_ = image.floor;
+  last_local_seq_ = Seq(0);
+  next_seq_ = image.highest + 1;
+  co_return Result<void>();
+}
+
+bool HybridDisk::cloud_is_newer(Lba lba, Seq than) const {
+  if (planted(Planted::drop_sequence_check)) return false;
+  const uint64_t address = cloud_index_.find(lba);
+  if (address != BlockIndex::kNone && cloud_space_->seq(address) > than) return true;
+  const auto hit = cloud_extents_.find(lba, 1);
+  return hit.found && hit.seq > than;
+}
+
+// Builds the local layer from the pool's log.
+class HybridDisk::LocalVisitor final : public log::StreamVisitor {
+ public:
+  explicit LocalVisitor(HybridDisk& disk) : disk_(disk) {}
+
+  void on_entry(const log::Entry& entry, log::BlockAddress address,
+                std::span<const uint32_t> crcs, log::LogPosition position,
+                int64_t wall_time_ns) override {
+    if (!range_within(entry.lba, entry.count, disk_.block_count_)) {
+      fatal = "an entry lies beyond the disk's end";
+      return;
+    }
+    settle_damage(Seq(entry.seq));
+    switch (entry.kind) {
+      case log::EntryKind::data:
+      case log::EntryKind::copy: take_blocks(entry, address, crcs); break;
+      case log::EntryKind::zero: take_zero(entry); break;
+      case log::EntryKind::invalidate:
+        disk_.local_index_.erase_range(Lba(entry.lba), entry.count, [](Lba, uint64_t) {});
+        disk_.local_extents_.erase(Lba(entry.lba), entry.count);
+        return;
+      default: return;
+    }
+    if (entry.kind == log::EntryKind::copy) return;
+    const Seq seq(entry.seq);
+    disk_.known_seqs_.add(seq, 1);
+    disk_.last_local_seq_ = std::max(disk_.last_local_seq_, seq);
+    if (seq <= disk_.shipped_seq_) return;
+    if (entry.kind == log::EntryKind::data) disk_.dirty_bytes_ += entry.count * kBlockBytes;
+    if (!has_dirty) {
+      has_dirty = true;
+      first_dirty = position;
+      first_dirty_wall_ns = wall_time_ns;
+    }
+  }
+
+  void on_damage(log::LogPosition, const std::string& what) override {
+    damage = what;
+    if (has_dirty) {
+      fatal = what + ", where there are writes that the cloud does not have";
+      return;
+    }
+    // If all that is gone was shipped (the next entry tells), only cache is lost; but nothing older may
+    // stand for it.
+    damage_open = true;
+    disk_.local_index_.erase_range(Lba(0), disk_.block_count_, [](Lba, uint64_t) {});
+    disk_.local_extents_.erase(Lba(0), disk_.block_count_);
+  }
+
+  std::string fatal;
+  std::string damage;
+  bool damage_open = false;
+  bool has_dirty = false;
+  log::LogPosition first_dirty;
+  int64_t first_dirty_wall_ns = 0;
+
+ private:
+  void settle_damage(Seq seq) {
+    if (!damage_open) return;
+    damage_open = false;
+    if (seq > disk_.shipped_seq_ + 1)
+      fatal = damage + ", and what it held may be missing in the cloud";
+  }
+
+  void take_blocks(const log::Entry& entry, log::BlockAddress address,
+                   std::span<const uint32_t> crcs) {
+    log::SegmentSpace& space = disk_.pool_.space();
+    for (uint64_t i = 0; i < entry.count; ++i) {
+      const Lba lba(entry.lba + i);
+      space.set_crc(address + i, log::unbound_crc(crcs[i], lba, Seq(entry.seq)));
+      if (disk_.cloud_is_newer(lba, Seq(entry.seq))) {
+        disk_.local_index_.erase(lba);
+        disk_.local_extents_.erase(lba, 1);
+        note_stale(lba);
+        continue;
+      }
+      disk_.local_index_.set(lba, address + i);
+      disk_.local_extents_.erase(lba, 1);
+    }
+  }
+
+  void take_zero(const log::Entry& entry) {
+    const Lba lba(entry.lba);
+    const Seq seq(entry.seq);
+    disk_.local_index_.erase_range(lba, entry.count, [](Lba, uint64_t) {});
+    disk_.local_extents_.erase(lba, entry.count);
+    if (seq <= disk_.shipped_seq_) return;  // the cloud layer or the base has it
+    disk_.local_extents_.set(lba, entry.count, ExtentKind::zero, seq);
+    // Newer versions in the cloud show through.
+    const auto show = [&](Lba block, uint64_t address) {
+      if (block >= lba && block - lba < entry.count && disk_.cloud_space_->seq(address) > seq)
+        disk_.local_extents_.erase(block, 1);
+    };
+    if (entry.count > disk_.cloud_index_.size()) {
+      disk_.cloud_index_.for_each(show);
+    } else {
+      for (uint64_t i = 0; i < entry.count; ++i) {
+        const uint64_t address = disk_.cloud_index_.find(lba + i);
+        if (address != BlockIndex::kNone) show(lba + i, address);
+      }
+    }
+    disk_.cloud_extents_.for_each_in(lba, entry.count,
+                                     [&](Lba from, uint64_t count, const ExtentMap::Range& range) {
+                                       if (range.seq > seq) disk_.local_extents_.erase(from, count);
+                                     });
+  }
+
+  /// The pool holds an old version of the block and nothing later that says so.
+  void note_stale(Lba lba) {
+    auto& notes = disk_.pending_notes_;
+    if (!notes.empty() && notes.back().lba + notes.back().count == lba.value) {
+      ++notes.back().count;
+      return;
+    }
+    log::Entry note{};
+    note.seq = (disk_.next_seq_ - 1).value;
+    note.lba = lba.value;
+    note.count = 1;
+    note.kind = log::EntryKind::invalidate;
+    notes.push_back(note);
+  }
+
+  HybridDisk& disk_;
+};
+
+Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment>& pool_segments) {
+  log::SegmentSpace& space = pool_.space();
+  const log::StreamSlot* slot = space.find_stream(id_);
+  LATTE_CHECK(slot != nullptr);
+  log::StreamRecoveryOptions options;
+  options.disk_id = id_;
+  options.epoch = slot->epoch;
+  options.tail_order = slot->tail_order;
+  LocalVisitor visitor(*this);
+  const log::StreamRecovery stream =
+      co_await log::recover_stream(space, options, pool_segments, visitor);
+  if (visitor.damage_open) visitor.fatal = visitor.damage + ", at the end of what was written";
+  if (!visitor.fatal.empty())
+    co_return Error{Errc::damaged,
+                    fmt::format("disk {}: pool {}: {}; restore the pool, or replace it with a new one "
+                                "(latte create) and take the disk over from the cloud (latte takeover)",
+                                name(), space.device().info().name, visitor.fatal)};
+  if (!visitor.damage.empty())
+    spdlog::warn("disk {}: pool {}: {}; the cloud has all of it, only cached copies are gone", name(),
+                 space.device().info().name, visitor.damage);
+  log::LogStream::Options stream_options;
+  stream_options.disk_id = id_;
+  stream_options.generation = super_.generation;
+  local_ = std::make_unique<log::LogStream>(reactor_, space, stream_options, pool_.account());
+  local_->resume(stream.chain, stream.end, stream.durable, stream.next_order);
+  next_seq_ = std::max(next_seq_, Seq(stream.max_seq) + 1);
+  shipped_ = visitor.has_dirty ? visitor.first_dirty : stream.end;
+  if (visitor.has_dirty) {
+    const TimeNs age_ns = std::max<TimeNs>(0, reactor_.wall_now() - visitor.first_dirty_wall_ns);
+    lag_samples_.push_back(LagSample{stream.end, reactor_.now() - age_ns});
+  }
+  if (stream.discarded_entries > 0)
+    spdlog::info("disk {}: {} entries that were never flushed did not survive", name(),
+                 stream.discarded_entries);
+  co_return Result<void>();
+}
+
+/// Seqs in neither log were lost with the power, unflushed. They must be accounted for in the cloud log,
+/// or a take-over would end the disk's history before them.
+Task<Result<void>> HybridDisk::account_for_gaps() {
+  auto gaps = known_seqs_.gaps(contiguous_floor_, next_seq_ - 1);
+  for (const auto& [first, count] : gaps) {
+    log::Append append;
+    append.entry.seq = first.value;
+    append.entry.count = count;
+    append.entry.kind = log::EntryKind::empty;
+    append.cause = log::WriteCause::metadata;
+    if (!cloud_stream_->admit(append, 0))
+      co_return Error{Errc::no_space, fmt::format("disk {}: {}: the cloud log is full; give the disk a "
+                                                  "larger one",
+                                                  name(), cloud_.name())};
+    co_await cloud_stream_->completed(append);
+    known_seqs_.add(first, count);
+    if (append.status == IoStatus::ok) append.status = co_await cloud_stream_->flush();
+    if (append.status == IoStatus::fenced)
+      co_return Error{Errc::not_owner,
+                      fmt::format("disk {}: taken over by another host meanwhile", name())};
+    if (append.status != IoStatus::ok)
+      co_return Error{Errc::io, fmt::format("disk {}: {}: writing the cloud log failed: {}", name(),
+                                            cloud_.name(), to_string(append.status))};
+  }
+  contiguous_floor_ = std::max(contiguous_floor_, shipped_seq_);
+  known_seqs_.clear();
+  co_return Result<void>();
+}
+
+/// Puts recovery's notes into the pool's log; false if that must wait. A block written since then has its
+/// own entry in the log; a note behind it would hide it.
+Task<bool> HybridDisk::write_pending_notes() {
+  while (!pending_notes_.empty()) {
+    log::Append append;
+    append.entry = pending_notes_.back();
+    append.cause = log::WriteCause::metadata;
+    const Lba lba(append.entry.lba);
+    const uint64_t count = append.entry.count;
+    if (overlaps_ticket(lba, count)) co_return false;
+    uint64_t covered = 0;
+    for (uint64_t i = 0; i < count; ++i)
+      covered += local_index_.find(lba + i) != BlockIndex::kNone ||
+                         local_extents_.find(lba + i, 1).found
+                     ? 1
+                     : 0;
+    if (covered > 0 && count > 1) {
+      log::Entry single = append.entry;
+      single.count = 1;
+      pending_notes_.pop_back();
+      for (uint64_t i = 0; i < count; ++i, ++single.lba) pending_notes_.push_back(single);
+      continue;
+    }
+    if (covered == 0 && !local_->admit(append, 0)) {
+      pool_.want_room();
+      co_return false;
+    }
+    pending_notes_.pop_back();
+    if (covered > 0) continue;
+    co_await local_->completed(append);
+    if (append.status != IoStatus::ok) {
+      on_local_failure(append.status);
+      co_return false;
+    }
+  }
+  co_return true;
+}
+
+}  // namespace latte

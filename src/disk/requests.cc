@@ -1,0 +1,330 @@
+// HybridDisk, the entry: requests in and out, life cycle, statistics. Limits: kMaxActive requests.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "base/buffer.h"
+#include "base/planted.h"
+#include "disk/hybrid_disk.h"
+
+namespace latte {
+namespace {
+
+/// How long a read of a block that only the cloud has is tried while the cloud answers with errors.
+constexpr TimeNs kCloudReadLimitNs = 30 * kSecond;
+/// A cloud request this old shows as "cloud-stalled".
+constexpr TimeNs kStalledNs = 5 * kSecond;
+
+bool aligned(const IoRequest& request) {
+  return request.offset % kBlockBytes == 0 && request.length % kBlockBytes == 0 &&
+         request.iov_count == 1 &&
+         reinterpret_cast<uintptr_t>(request.iov[0].iov_base) % kBlockBytes == 0;
+}
+
+/// The request's memory gathered into one buffer of `bytes`.
+void gather(const IoRequest& request, std::span<std::byte> to) {
+  size_t at = 0;
+  for (uint32_t i = 0; i < request.iov_count; ++i) {
+    std::memcpy(to.data() + at, request.iov[i].iov_base, request.iov[i].iov_len);
+    at += request.iov[i].iov_len;
+  }
+}
+
+void scatter(const IoRequest& request, std::span<const std::byte> from) {
+  size_t at = 0;
+  for (uint32_t i = 0; i < request.iov_count; ++i) {
+    std::memcpy(request.iov[i].iov_base, from.data() + at, request.iov[i].iov_len);
+    at += request.iov[i].iov_len;
+  }
+}
+
+}  // namespace
+
+HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOptions options,
+                       const log::CloudSuper& super)
+    : reactor_(reactor),
+      pool_(pool),
+      cloud_(cloud),
+      options_(std::move(options)),
+      id_(super.disk_id),
+      super_(super),
+      block_count_(super.size_bytes / kBlockBytes),
+      base_(reactor, cloud.base(), base_traffic_, kCloudReadLimitNs),
+      cloud_log_device_(reactor, cloud.log(), log_traffic_, kCloudReadLimitNs),
+      local_index_(block_count_),
+      cloud_index_(block_count_),
+      pacer_(options_.max_lag_ns),
+      tickets_changed_(reactor),
+      active_ended_(reactor),
+      ship_work_(reactor),
+      cloud_progress_(reactor),
+      apply_work_(reactor) {
+  info_.name = options_.name;
+  info_.size_bytes = super.size_bytes;
+  info_.alignment_bytes = kSectorBytes;
+  info_.can_fua = true;
+  info_.can_discard = true;
+  pool_.add(*this);
+}
+
+HybridDisk::~HybridDisk() { pool_.remove(*this); }
+
+bool HybridDisk::refuse(IoRequest& request, IoStatus status) {
+  request.status = status;
+  return false;
+}
+
+bool HybridDisk::submit(IoRequest& request) {
+  if (state_ == State::fenced) return refuse(request, IoStatus::fenced);
+  if (state_ == State::failed) return refuse(request, IoStatus::io_error);
+  if (state_ != State::online) return refuse(request, IoStatus::stopped);
+  if (request.op != IoOp::flush) {
+    const bool valid = request.offset % kSectorBytes == 0 && request.length % kSectorBytes == 0 &&
+                       range_within(request.offset, request.length, info_.size_bytes);
+    if (!valid) return refuse(request, IoStatus::invalid);
+    if (request.length == 0) return refuse(request, IoStatus::ok);
+  }
+  ++active_;
+  switch (request.op) {
+    case IoOp::read: reactor_.spawn(run_read(request)); break;
+    case IoOp::write: reactor_.spawn(run_write(request)); break;
+    case IoOp::flush: reactor_.spawn(run_flush(request)); break;
+    case IoOp::discard:
+    case IoOp::write_zeroes: reactor_.spawn(run_zero(request)); break;
+  }
+  return true;
+}
+
+void HybridDisk::finish(IoRequest& request, IoStatus status, TimeNs start_ns) {
+  const TimeNs took_ns = reactor_.now() - start_ns;
+  switch (request.op) {
+    case IoOp::read:
+      ++stats_.reads;
+      stats_.read_bytes += request.length;
+      stats_.read_latency.record(took_ns);
+      break;
+    case IoOp::write:
+      ++stats_.writes;
+      stats_.write_bytes += request.length;
+      stats_.write_latency.record(took_ns);
+      break;
+    case IoOp::flush: ++stats_.flushes; break;
+    case IoOp::discard:
+    case IoOp::write_zeroes: ++stats_.discards; break;
+  }
+  request.status = status;
+  reactor_.schedule(request.waiter);
+  LATTE_CHECK(active_ > 0);
+  if (--active_ == 0) active_ended_.notify_all();
+}
+
+Task<void> HybridDisk::run_write(IoRequest& request) {
+  const TimeNs start_ns = reactor_.now();
+  co_await pace(request.length);
+  IoStatus status = IoStatus::ok;
+  if (aligned(request)) {
+    const auto* data = static_cast<const std::byte*>(request.iov[0].iov_base);
+    status = co_await write_blocks(Lba(request.offset / kBlockBytes), request.length / kBlockBytes,
+                                   data, log::EntryKind::data, false);
+  } else {
+    Buffer copy(request.length);
+    gather(request, copy.span());
+    status = co_await write_unaligned(request.offset, copy.span());
+  }
+  if (status == IoStatus::ok && request.fua) status = co_await flush_disk();
+  finish(request, status, start_ns);
+}
+
+Task<void> HybridDisk::run_zero(IoRequest& request) {
+  const TimeNs start_ns = reactor_.now();
+  const uint64_t first = round_up(request.offset, kBlockBytes);
+  const uint64_t end = request.offset + request.length;
+  const uint64_t last = std::max(first, round_down(end, kBlockBytes));
+  IoStatus status = IoStatus::ok;
+  // Whole blocks as one entry; what sticks out at either side as zeroes written into their block.
+  if (last > first && first <= end)
+    status = co_await write_blocks(Lba(first / kBlockBytes), (last - first) / kBlockBytes, nullptr,
+                                   log::EntryKind::zero, false);
+  Buffer zeroes(kBlockBytes);
+  std::memset(zeroes.data(), 0, kBlockBytes);
+  const uint64_t head = std::min(first, end) - request.offset;
+  if (status == IoStatus::ok && head > 0)
+    status = co_await write_unaligned(request.offset, zeroes.span().first(head));
+  const uint64_t tail = first <= end ? end - last : 0;
+  if (status == IoStatus::ok && tail > 0)
+    status = co_await write_unaligned(last, zeroes.span().first(tail));
+  if (status == IoStatus::ok && request.fua) status = co_await flush_disk();
+  finish(request, status, start_ns);
+}
+
+Task<void> HybridDisk::run_read(IoRequest& request) {
+  const TimeNs start_ns = reactor_.now();
+  IoStatus status = IoStatus::ok;
+  if (aligned(request)) {
+    const std::span<std::byte> out(static_cast<std::byte*>(request.iov[0].iov_base),
+                                   request.length);
+    status = co_await read_blocks(Lba(request.offset / kBlockBytes), out);
+  } else {
+    const uint64_t first = round_down(request.offset, kBlockBytes);
+    const uint64_t end = round_up(request.offset + request.length, kBlockBytes);
+    Buffer whole(end - first);
+    status = co_await read_blocks(Lba(first / kBlockBytes), whole.span());
+    if (status == IoStatus::ok)
+      scatter(request, whole.span().subspan(request.offset - first, request.length));
+  }
+  finish(request, status, start_ns);
+}
+
+Task<void> HybridDisk::run_flush(IoRequest& request) {
+  const TimeNs start_ns = reactor_.now();
+  const IoStatus status = co_await flush_disk();
+  finish(request, status, start_ns);
+}
+
+Task<IoStatus> HybridDisk::flush_disk() {
+  if (options_.durability == Durability::local && local_usable()) {
+    if (planted(Planted::skip_local_flush)) co_return IoStatus::ok;
+    const IoStatus status = co_await local_->flush();
+    if (status == IoStatus::ok) co_return status;
+    on_local_failure(status);
+  }
+  // Durable means in the cloud: asked for, or because the pool can't promise anything any more.
+  const uint64_t lost_before = stats_.lost_blocks;
+  const IoStatus status = co_await wait_in_cloud(next_seq_ - 1);
+  if (status == IoStatus::ok && stats_.lost_blocks != lost_before) co_return IoStatus::io_error;
+  co_return status;
+}
+
+void HybridDisk::start() {
+  LATTE_CHECK(state_ == State::recovering);
+  state_ = State::online;
+  background_tasks_ = 3;
+  reactor_.spawn(run_shipper());
+  reactor_.spawn(run_applier());
+  reactor_.spawn(forward_room());
+}
+
+/// Writers without room wait for one thing, progress in the cloud; room in the pool wakes them as well.
+Task<void> HybridDisk::forward_room() {
+  while (!background_stop_) {
+    co_await pool_.room().wait();
+    cloud_progress_.notify_all();
+  }
+  --background_tasks_;
+  active_ended_.notify_all();
+}
+
+Task<void> HybridDisk::stop() {
+  const bool was_online = state_ == State::online;
+  if (was_online) state_ = State::stopped;
+  pool_.room().notify_all();
+  cloud_progress_.notify_all();
+  // A stopped disk takes no longer than its flush: what is dirty stays in the pool.
+  while (active_ > 0) co_await active_ended_.wait();
+  background_stop_ = true;
+  base_.stop();
+  cloud_log_device_.stop();
+  ship_timer_.cancel();
+  ship_work_.notify_all();
+  apply_work_.notify_all();
+  cloud_progress_.notify_all();
+  pool_.room().notify_all();
+  while (background_tasks_ > 0) co_await active_ended_.wait();
+  if (local_ && !local_->failed()) {
+    const IoStatus status = co_await local_->flush();
+    if (status != IoStatus::ok)
+      spdlog::error("disk {}: flushing the pool at stop failed: {}", name(), to_string(status));
+  }
+  if (local_) co_await local_->quiesce();
+  if (cloud_stream_) co_await cloud_stream_->quiesce();
+  state_ = State::stopped;
+}
+
+void HybridDisk::enter(State state, const std::string& reason) {
+  if (state_ == State::stopped || state_ == State::fenced || state_ == state) return;
+  state_ = state;
+  reason_ = reason;
+  spdlog::error("disk {}: {}", name(), reason);
+  ship_work_.notify_all();
+  apply_work_.notify_all();
+  cloud_progress_.notify_all();
+  tickets_changed_.notify_all();
+  pool_.room().notify_all();
+}
+
+void HybridDisk::on_cloud_status(IoStatus status) {
+  if (status == IoStatus::fenced)
+    enter(State::fenced,
+          fmt::format("fenced: another host took the disk over (this host attached it as generation "
+                      "{}); this host serves it no more",
+                      super_.generation));
+  else if (status != IoStatus::ok && status != IoStatus::stopped)
+    enter(State::failed, fmt::format("cloud volume {}: {}", cloud_.name(), to_string(status)));
+}
+
+size_t HybridDisk::extents(uint64_t offset, uint64_t length, std::span<Extent> out) {
+  size_t used = 0;
+  const uint64_t end = std::min(offset + length, info_.size_bytes);
+  while (offset < end && used < out.size()) {
+    const Lba lba(offset / kBlockBytes);
+    const uint64_t blocks = round_up(end, kBlockBytes) / kBlockBytes - lba.value;
+    const Run run = resolve(lba, blocks);
+    const uint64_t run_bytes = std::min(end, (lba.value + run.count) * kBlockBytes) - offset;
+    const bool zero = run.source == Run::Source::zero;
+    Extent extent{run_bytes, zero, zero};
+    if (run.source == Run::Source::base) {
+      const size_t found = cloud_.base().extents(offset, run_bytes, std::span(&extent, 1));
+      LATTE_CHECK(found == 1 && extent.length > 0 && extent.length <= run_bytes);
+    }
+    offset += extent.length;
+    const bool same = used > 0 && out[used - 1].zero == extent.zero &&
+                      out[used - 1].hole == extent.hole;
+    if (same)
+      out[used - 1].length += extent.length;
+    else
+      out[used++] = extent;
+  }
+  return used;
+}
+
+DiskStats HybridDisk::stats() const {
+  DiskStats stats = stats_;
+  stats.name = options_.name;
+  stats.id = id_;
+  stats.size_bytes = info_.size_bytes;
+  stats.generation = super_.generation;
+  stats.lag_ns = lag_ns();
+  stats.dirty_bytes = dirty_bytes_;
+  stats.unapplied_bytes = cloud_index_.size() * kBlockBytes;
+  stats.cached_blocks = local_index_.size();
+  stats.cloud.reads = base_traffic_.reads + log_traffic_.reads;
+  stats.cloud.writes = base_traffic_.writes + log_traffic_.writes;
+  stats.cloud.read_bytes = base_traffic_.read_bytes + log_traffic_.read_bytes;
+  stats.cloud.write_bytes = base_traffic_.write_bytes + log_traffic_.write_bytes;
+  stats.cloud.errors = base_traffic_.errors + log_traffic_.errors;
+  stats.reason = reason_;
+  const TimeNs waiting_ns =
+      std::max(base_.oldest_wait_ns(), cloud_log_device_.oldest_wait_ns());
+  switch (state_) {
+    case State::recovering: stats.state = "recovering"; break;
+    case State::fenced: stats.state = "fenced"; break;
+    case State::failed: stats.state = "failed"; break;
+    case State::stopped: stats.state = "stopped"; break;
+    case State::online:
+      stats.state = "online";
+      if (!local_usable()) {
+        stats.state = "degraded";
+        if (stats.reason.empty()) stats.reason = "the pool failed; running from the cloud";
+      } else if (waiting_ns > kStalledNs) {
+        stats.state = "cloud-stalled";
+        stats.reason = fmt::format("cloud volume {} has not answered for {} s (last: {})",
+                                   cloud_.name(), waiting_ns / kSecond,
+                                   to_string(cloud_log_device_.last_error()));
+      }
+      break;
+  }
+  return stats;
+}
+
+}  // namespace latte

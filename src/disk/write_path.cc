@@ -1,0 +1,317 @@
+// HybridDisk, the write path: tickets, pacing, the choice of tier, and installing what was written.
+#include <algorithm>
+#include <cstring>
+
+#include "base/buffer.h"
+#include "base/planted.h"
+#include "disk/hybrid_disk.h"
+#include <spdlog/spdlog.h>
+
+namespace latte {
+namespace {
+
+/// Share of the cloud log that direct writes leave to the shipper, as one in so many segments. With
+/// cloud_room() it guarantees that everything dirty can still be shipped, so that the log never fills
+/// with direct writes that wait for older local ones.
+constexpr uint64_t kShipperShare = 4;
+
+/// A cloud request unanswered for so long counts as an outage.
+constexpr TimeNs kCloudAwayNs = kSecond;
+/// A paced writer looks so often whether the disk is being stopped.
+constexpr TimeNs kPaceStepNs = 50 * kMillisecond;
+
+log::Entry make_entry(log::EntryKind kind, Lba lba, uint64_t count, Seq seq) {
+  log::Entry entry{};
+  entry.seq = seq.value;
+  entry.lba = lba.value;
+  entry.count = count;
+  entry.kind = kind;
+  return entry;
+}
+
+}  // namespace
+
+Task<void> HybridDisk::acquire(Ticket& ticket) {
+  tickets_.push_back(ticket);
+  if (ticket.exclusive) ++exclusive_tickets_;
+  if (planted(Planted::rmw_without_lock)) co_return;
+  while (exclusive_tickets_ > 0) {
+    bool blocked = false;
+    bool before = true;
+    tickets_.for_each([&](Ticket& other) {
+      if (&other == &ticket) before = false;
+      if (!before) return;
+      const bool overlap = other.lba.value < ticket.lba.value + ticket.count &&
+                           ticket.lba.value < other.lba.value + other.count;
+      blocked |= overlap && (ticket.exclusive || other.exclusive);
+    });
+    if (!blocked) co_return;
+    co_await tickets_changed_.wait();
+  }
+}
+
+void HybridDisk::release(Ticket& ticket) {
+  ticket.unlink();
+  if (ticket.exclusive) --exclusive_tickets_;
+  tickets_changed_.notify_all();
+}
+
+bool HybridDisk::overlaps_ticket(Lba lba, uint64_t count) {
+  bool overlap = false;
+  tickets_.for_each([&](Ticket& other) {
+    overlap |= other.lba.value < lba.value + count && lba.value < other.lba.value + other.count;
+  });
+  return overlap;
+}
+
+Task<void> HybridDisk::pace(uint64_t bytes) {
+  WritePacer::State state;
+  state.dirty_bytes = dirty_bytes_;
+  state.oldest_age_ns = lag_ns();
+  const auto& space = pool_.space();
+  if (local_usable())
+    state.room_bytes = space.size_bytes() / std::max<uint64_t>(1, pool_.reserve_segments());
+  // A cloud that does not answer at all can't be helped by slowing writers (promise 4).
+  state.drain_away = cloud_log_device_.oldest_wait_ns() > kCloudAwayNs ||
+                     cloud_log_device_.last_error() != IoStatus::ok;
+  const TimeNs now_ns = reactor_.now();
+  const TimeNs start_ns = pacer_.admit(now_ns, bytes, state);
+  if (start_ns <= now_ns) co_return;
+  ship_work_.notify_all();
+  stats_.throttled_ns += static_cast<uint64_t>(start_ns - now_ns);
+  while (state_ == State::online && reactor_.now() < start_ns)
+    co_await reactor_.sleep_until(std::min(start_ns, reactor_.now() + kPaceStepNs));
+}
+
+bool HybridDisk::local_room(uint64_t blocks) const {
+  return local_usable() &&
+         local_->has_room(static_cast<uint32_t>(blocks), pool_.reserve_segments());
+}
+
+bool HybridDisk::cloud_room(uint64_t blocks) const {
+  if (cloud_stream_->failed()) return false;
+  // The note for the pool's log must fit as well.
+  if (local_usable() && !local_->has_room(0, 0)) return false;
+  const uint64_t segment_bytes = uint64_t{cloud_space_->segment_blocks()} * kBlockBytes;
+  const uint64_t reserve = 2 + cloud_space_->segment_count() / kShipperShare +
+                           (dirty_bytes_ + dirty_bytes_ / 2) / segment_bytes;
+  return cloud_stream_->has_room(static_cast<uint32_t>(blocks), reserve);
+}
+
+Task<IoStatus> HybridDisk::write_unaligned(uint64_t offset, std::span<const std::byte> data) {
+  const uint64_t first = round_down(offset, kBlockBytes);
+  const uint64_t end = round_up(offset + data.size(), kBlockBytes);
+  const Lba lba(first / kBlockBytes);
+  const uint64_t count = (end - first) / kBlockBytes;
+  Buffer blocks(end - first);
+  if (offset == first && data.size() == blocks.size()) {
+    // Whole blocks in memory that was not aligned.
+    std::memcpy(blocks.data(), data.data(), data.size());
+    co_return co_await write_blocks(lba, count, blocks.data(), log::EntryKind::data, false);
+  }
+  Ticket ticket;
+  ticket.lba = lba;
+  ticket.count = count;
+  ticket.exclusive = true;
+  co_await acquire(ticket);
+  IoStatus status = co_await read_blocks(lba, blocks.span().first(kBlockBytes));
+  if (status == IoStatus::ok && count > 1)
+    status = co_await read_blocks(lba + (count - 1), blocks.span().last(kBlockBytes));
+  if (status == IoStatus::ok) {
+    std::memcpy(blocks.data() + (offset - first), data.data(), data.size());
+    status = co_await write_blocks(lba, count, blocks.data(), log::EntryKind::data, true);
+  }
+  release(ticket);
+  co_return status;
+}
+
+Task<IoStatus> HybridDisk::write_blocks(Lba lba, uint64_t count, const std::byte* data,
+                                        log::EntryKind kind, bool exclusive) {
+  if (kind == log::EntryKind::zero)
+    co_return co_await write_piece(lba, count, nullptr, kind, exclusive);
+  const uint64_t piece =
+      std::min(local_->max_append_blocks(), cloud_stream_->max_append_blocks());
+  for (uint64_t at = 0; at < count; at += piece) {
+    const IoStatus status =
+        co_await write_piece(lba + at, std::min(piece, count - at), data + at * kBlockBytes, kind,
+                             exclusive);
+    if (status != IoStatus::ok) co_return status;
+  }
+  co_return IoStatus::ok;
+}
+
+Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte* data,
+                                       log::EntryKind kind, bool exclusive) {
+  Ticket ticket;
+  ticket.lba = lba;
+  ticket.count = count;
+  const bool own_ticket = !exclusive;
+  if (own_ticket) co_await acquire(ticket);
+  const uint64_t blocks = log::has_data(kind) ? count : 0;
+  PendingSeq pending;
+  IoStatus status = IoStatus::stopped;
+  while (state_ == State::online || state_ == State::stopped) {
+    WriteContext context;
+    context.bytes = blocks * kBlockBytes;
+    context.local_failed = !local_usable();
+    context.local_has_room = local_room(blocks);
+    context.cloud_has_room = cloud_room(blocks);
+    const Tier tier = policy_.choose(context);
+    if (tier == Tier::cloud && context.cloud_has_room) {
+      if (own_ticket && !ticket.exclusive) {
+        // Again from the end of the queue, now alone on its blocks.
+        release(ticket);
+        ticket.exclusive = true;
+        co_await acquire(ticket);
+        continue;
+      }
+      pending.seq = next_seq_;
+      ++next_seq_;
+      pending_seqs_.push_back(pending);
+      status = co_await write_direct(lba, count, data, kind, pending, true);
+      break;
+    }
+    if (tier == Tier::local && context.local_has_room) {
+      log::Append append;
+      append.entry = make_entry(kind, lba, count, next_seq_);
+      append.data = data;
+      if (local_->admit(append, pool_.reserve_segments())) {
+        pending.seq = next_seq_;
+        ++next_seq_;
+        pending_seqs_.push_back(pending);
+        co_await local_->completed(append);
+        status = append.status;
+        if (status == IoStatus::ok) {
+          install_local(append);
+          break;
+        }
+        on_local_failure(status);
+        status = co_await write_direct(lba, count, data, kind, pending, false);
+        break;
+      }
+    }
+    if (state_ == State::stopped) break;
+    // No room on either side: reclaim, ship and apply make some.
+    pool_.want_room();
+    ship_work_.notify_all();
+    apply_work_.notify_all();
+    co_await cloud_progress_.wait();
+  }
+  if (state_ == State::fenced) status = IoStatus::fenced;
+  if (state_ == State::failed) status = IoStatus::io_error;
+  pending.unlink();
+  if (own_ticket) release(ticket);
+  cloud_progress_.notify_all();
+  co_return status;
+}
+
+Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte* data,
+                                        log::EntryKind kind, PendingSeq& pending, bool with_note) {
+  log::Append append;
+  append.entry = make_entry(kind, lba, count, pending.seq);
+  append.data = data;
+  // A write redirected from a failed pool may find the cloud log full; the applier makes room.
+  while (!cloud_stream_->failed() && !cloud_stream_->admit(append, 1)) {
+    apply_work_.notify_all();
+    co_await cloud_progress_.wait();
+    if (state_ == State::stopped) co_return IoStatus::stopped;
+  }
+  if (cloud_stream_->failed()) {
+    on_cloud_status(cloud_stream_->failure());
+    co_return cloud_stream_->failure();
+  }
+  log::Append note;
+  bool noted = false;
+  if (with_note && local_usable() && !planted(Planted::lost_invalidation)) {
+    note.entry = make_entry(log::EntryKind::invalidate, lba, count, pending.seq);
+    note.cause = log::WriteCause::metadata;
+    noted = local_->admit(note, 0);
+    LATTE_CHECK(noted);  // cloud_room() looked, and nothing ran in between
+  }
+  co_await cloud_stream_->completed(append);
+  IoStatus status = append.status;
+  // Acknowledged means durable here: the pool has no copy that would survive this process.
+  if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))
+    status = co_await cloud_stream_->flush();
+  if (noted) {
+    co_await local_->completed(note);
+    if (note.status != IoStatus::ok) on_local_failure(note.status);
+  }
+  if (status != IoStatus::ok) {
+    on_cloud_status(status);
+    co_return status;
+  }
+  if (kind == log::EntryKind::data)
+    install_cloud(lba, count, append.address, pending.seq);
+  else
+    install_cloud_extent(lba, count, ExtentKind::zero, pending.seq);
+  forget_local(lba, count, pending.seq);
+  apply_work_.notify_all();
+  co_return IoStatus::ok;
+}
+
+void HybridDisk::install_local(const log::Append& append) {
+  const Lba lba(append.entry.lba);
+  const uint64_t count = append.entry.count;
+  if (append.entry.kind == log::EntryKind::data) {
+    for (uint64_t i = 0; i < count; ++i) local_index_.set(lba + i, append.address + i);
+    local_extents_.erase(lba, count);
+    dirty_bytes_ += count * kBlockBytes;
+  } else {
+    local_index_.erase_range(lba, count, [](Lba, uint64_t) {});
+    local_extents_.set(lba, count, ExtentKind::zero, Seq(append.entry.seq));
+  }
+  last_local_seq_ = std::max(last_local_seq_, Seq(append.entry.seq));
+  note_written(append.position);
+}
+
+/// Puts blocks of the cloud log into the cloud layer, except where something newer is there.
+void HybridDisk::install_cloud(Lba lba, uint64_t count, log::BlockAddress address, Seq seq) {
+  for (uint64_t i = 0; i < count; ++i) {
+    const Lba block = lba + i;
+    const uint64_t existing = cloud_index_.find(block);
+    const bool check = !planted(Planted::drop_sequence_check);
+    if (check && existing != BlockIndex::kNone && cloud_space_->seq(existing) > seq) continue;
+    if (!cloud_extents_.empty()) {
+      const auto hit = cloud_extents_.find(block, 1);
+      if (check && hit.found && hit.seq > seq) continue;
+      cloud_extents_.erase(block, 1);
+    }
+    cloud_index_.set(block, address + i);
+  }
+}
+
+void HybridDisk::install_cloud_extent(Lba lba, uint64_t count, ExtentKind kind, Seq seq) {
+  // Blocks that are newer than the extent stay; they are put back over it.
+  std::vector<std::pair<Lba, uint64_t>> newer;
+  cloud_index_.erase_range(lba, count, [&](Lba block, uint64_t address) {
+    if (cloud_space_->seq(address) > seq) newer.emplace_back(block, address);
+  });
+  cloud_extents_.set_if_newer(lba, count, kind, seq);
+  for (const auto& [block, address] : newer) {
+    cloud_index_.set(block, address);
+    cloud_extents_.erase(block, 1);
+  }
+}
+
+void HybridDisk::forget_local(Lba lba, uint64_t count, Seq up_to) {
+  local_index_.erase_range(lba, count, [](Lba, uint64_t) {});
+  local_extents_.erase_up_to(lba, count, up_to);
+}
+
+void HybridDisk::on_local_failure(IoStatus status) {
+  if (status == IoStatus::stopped) return;
+  if (!local_->failed()) local_->fail(status);
+  if (abandoning_) return;
+  abandoning_ = true;
+  pool_.mark_failed();
+  pool_.room().notify_all();
+  spdlog::error(
+      "disk {}: the pool {} failed ({}); going on from the cloud. Replace the pool, then take the "
+      "disk over with the new one",
+      name(), pool_.space().device().info().name, to_string(status));
+  ship_work_.notify_all();
+  apply_work_.notify_all();
+}
+
+}  // namespace latte

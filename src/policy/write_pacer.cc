@@ -1,0 +1,69 @@
+#include "policy/write_pacer.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace latte {
+namespace {
+
+constexpr double kFree = 0.12;     // of the limit: not slowed
+constexpr double kTarget = 0.35;   // where the backlog settles
+constexpr double kGain = 1.5;
+constexpr double kPoolFree = 0.75; // of the pool's room: not slowed
+constexpr double kPoolTarget = 0.85;
+constexpr double kPoolGain = 6;
+constexpr double kSlowest = 0.02;  // of the drain rate, however late: writers crawl, they don't stop
+constexpr double kUnmeasured = 64e6;  // bytes/s assumed until something has been drained
+constexpr double kMemorySeconds = 0.5;
+constexpr double kUnlimited = std::numeric_limits<double>::infinity();
+
+double paced(double rate, double x, double free, double target, double gain) {
+  if (x < free) return kUnlimited;
+  return rate * std::clamp(1 + gain * (target - x), kSlowest, 4.0);
+}
+
+}  // namespace
+
+void WritePacer::on_drained(uint64_t bytes, TimeNs busy_ns) {
+  if (bytes == 0 || busy_ns <= 0) return;
+  const double seconds = static_cast<double>(busy_ns) / 1e9;
+  const double sample = static_cast<double>(bytes) / seconds;
+  if (drain_rate_ == 0) {
+    drain_rate_ = sample;
+    return;
+  }
+  const double weight = seconds / (seconds + kMemorySeconds);
+  drain_rate_ += weight * (sample - drain_rate_);
+}
+
+double WritePacer::allowed_rate(const State& state) const {
+  const double rate = drain_rate_ > 0 ? drain_rate_ : kUnmeasured;
+  double allowed = kUnlimited;
+  if (max_lag_ns_ != INT64_MAX && !state.drain_away) {
+    const double limit_s = static_cast<double>(max_lag_ns_) / 1e9;
+    const double expected_s = static_cast<double>(state.dirty_bytes) / rate;
+    const double age_s = static_cast<double>(state.oldest_age_ns) / 1e9;
+    // The age itself counts once it is well above what batching alone explains.
+    const double x = std::max(expected_s / limit_s, age_s / limit_s - 0.5);
+    allowed = std::min(allowed, paced(rate, x, kFree, kTarget, kGain));
+  }
+  if (state.room_bytes > 0) {
+    const double x = static_cast<double>(state.dirty_bytes) / static_cast<double>(state.room_bytes);
+    allowed = std::min(allowed, paced(rate, x, kPoolFree, kPoolTarget, kPoolGain));
+  }
+  return allowed;
+}
+
+TimeNs WritePacer::admit(TimeNs now_ns, uint64_t bytes, const State& state) {
+  const double allowed = allowed_rate(state);
+  if (allowed == kUnlimited) {
+    next_start_ns_ = now_ns;
+    return now_ns;
+  }
+  const TimeNs start_ns = std::max(now_ns, next_start_ns_);
+  const double cost_ns = static_cast<double>(bytes) / allowed * 1e9;
+  next_start_ns_ = start_ns + static_cast<TimeNs>(std::min(cost_ns, 1e9));
+  return start_ns;
+}
+
+}  // namespace latte

@@ -1,0 +1,50 @@
+// WritePacer: slows writers so that what is not yet in the cloud never grows older than max_lag, and the
+// pool never runs full at a stroke. Pure: numbers in, a delay out.
+//
+// The rule. With D bytes waiting and a drain of R bytes a second, what is written now will be D / R
+// seconds old when it reaches the cloud. Up to `kFree` of the limit writers are not slowed. Beyond it
+// they are paced at R * (1 + kGain * (kTarget - x)), x being D / R over max_lag: faster than the drain
+// below the target, slower above, so the backlog settles at the target and every writer waits alike. The
+// free part is small on purpose: a large one would let a burst run unslowed and then brake hard, which
+// its last writers see as a stall.
+//
+// The same rule with the pool's room instead of the lag keeps a full pool from being a wall.
+//
+// Thread rule: one reactor.
+#pragma once
+
+#include <cstdint>
+
+#include "base/units.h"
+
+namespace latte {
+
+class WritePacer {
+ public:
+  /// `max_lag_ns`: INT64_MAX for no bound.
+  explicit WritePacer(TimeNs max_lag_ns) : max_lag_ns_(max_lag_ns) {}
+
+  /// `bytes` reached the cloud in `busy_ns`, while more were waiting (or not: then it says little).
+  void on_drained(uint64_t bytes, TimeNs busy_ns);
+
+  struct State {
+    uint64_t dirty_bytes = 0;      ///< waiting for the cloud
+    TimeNs oldest_age_ns = 0;      ///< of the oldest of them
+    uint64_t room_bytes = 0;       ///< dirty bytes the pool could hold for this disk in all
+    bool drain_away = false;       ///< nothing reaches the cloud now: the lag can't be bounded
+  };
+  /// When a write of `bytes` that arrives at `now_ns` may start; `now_ns` if at once.
+  TimeNs admit(TimeNs now_ns, uint64_t bytes, const State& state);
+
+  /// Bytes a second that reach the cloud, as measured.
+  double drain_rate() const { return drain_rate_; }
+
+ private:
+  double allowed_rate(const State& state) const;
+
+  TimeNs max_lag_ns_;
+  double drain_rate_ = 0;  // bytes/s; 0 = not measured yet
+  TimeNs next_start_ns_ = 0;
+};
+
+}  // namespace latte
