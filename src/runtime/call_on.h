@@ -1,5 +1,5 @@
-// Running something on a reactor and waiting for its result: from another thread (call_on), or on the
-// reactor's own thread before or between runs (run_task).
+// Running something on a reactor and waiting for its result: from another thread (call_on), or on
+// the reactor's own thread before or between runs (run_task).
 #pragma once
 
 #include <chrono>
@@ -89,9 +89,9 @@ inline constexpr std::chrono::microseconds kMailboxRetry{100};
 
 }  // namespace detail
 
-/// Runs `function` on `reactor` and returns its result; if it returns a Task<T>, the T. Blocks the calling
-/// thread, which must not be the reactor's. The reactor must go on running until this returns: end the
-/// threads that call before stop().
+/// Runs `function` on `reactor` and returns its result; if it returns a Task<T>, the T. Blocks the
+/// calling thread, which must not be the reactor's. The reactor must go on running until this
+/// returns: end the threads that call before stop().
 template <typename Function>
 auto call_on(UringReactor& reactor, Function function) -> typename detail::Call<Function>::Value {
   LATTE_CHECK(!reactor.on_reactor_thread());

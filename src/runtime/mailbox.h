@@ -1,12 +1,14 @@
-// Mailbox: the one way into a reactor from other threads: a bounded ring of messages with many writers
-// and one reader (Vyukov's bounded queue), and an eventfd that wakes a reactor that sleeps.
+// Mailbox: the one way into a reactor from other threads: a bounded ring of messages with many
+// writers and one reader (Vyukov's bounded queue), and an eventfd that wakes a reactor that sleeps.
 //
 // Invariants:
-//  1. A message whose post() returned true is run once, on the reactor, in the order of the posts of
+//  1. A message whose post() returned true is run once, on the reactor, in the order of the posts
+//  of
 //     one thread - unless the reactor is destroyed first.
-//  2. Writer: publish the message, then look whether the reactor sleeps. Reader: say that it sleeps, then
-//     look for messages. Both in sequentially consistent order, so one of the two sees the other and no
-//     message waits beside a sleeping reactor.
+//  2. Writer: publish the message, then look whether the reactor sleeps. Reader: say that it
+//  sleeps, then
+//     look for messages. Both in sequentially consistent order, so one of the two sees the other
+//     and no message waits beside a sleeping reactor.
 // Thread rule: post() and wake() on any thread; the rest on the reactor's thread.
 // Limits: kCapacity messages wait; post() refuses more.
 #pragma once
@@ -35,8 +37,8 @@ class Mailbox {
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
 
-  /// Queues `message`; false if the ring is full (the caller may try again later). No system call unless
-  /// the reactor sleeps.
+  /// Queues `message`; false if the ring is full (the caller may try again later). No system call
+  /// unless the reactor sleeps.
   bool post(Message message);
   /// Makes a sleeping reactor take a turn. Safe in a signal handler.
   void wake();

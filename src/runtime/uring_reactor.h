@@ -1,14 +1,16 @@
-// UringReactor: the real reactor: one thread, one io_uring, timers, a mailbox. It polls while there is
-// work and sleeps in the kernel when there is none.
+// UringReactor: the real reactor: one thread, one io_uring, timers, a mailbox. It polls while there
+// is work and sleeps in the kernel when there is none.
 //
-// A turn: messages, due timers, everything ready, turn hooks, then one io_uring_enter() that submits all
-// that the turn prepared and collects what completed.
+// A turn: messages, due timers, everything ready, turn hooks, then one io_uring_enter() that
+// submits all that the turn prepared and collects what completed.
 //
 // Invariants:
-//  1. An operation's memory (its UringOp and the buffers it names) lives until `complete` was called or
+//  1. An operation's memory (its UringOp and the buffers it names) lives until `complete` was
+//  called or
 //     shutdown() returned; destroying a UringOp that is under way is a programmer's error.
 //  2. Completions are never delivered from inside submit(): always from the loop.
-//  3. The kernel sees the ring from one thread only: the first that calls run(). Operations submitted
+//  3. The kernel sees the ring from one thread only: the first that calls run(). Operations
+//  submitted
 //     before that wait for it.
 // Thread rule: create() anywhere; run() always on the same thread; stop(), mailbox() and
 // on_reactor_thread() on any thread; everything else on the reactor's thread.
@@ -46,13 +48,14 @@ struct UringOp : ListNode {
 class UringReactor final : public Reactor {
  public:
   struct Options {
-    uint32_t entries = 512;             ///< submission ring, 1 to 32768; rounded up to a power of two
-    uint64_t random_seed = 0;           ///< 0: from the kernel
-    TimeNs spin_ns = 50 * kMicrosecond; ///< how long to poll after the last work before sleeping
-    std::string name = "reactor";       ///< for errors
+    uint32_t entries = 512;    ///< submission ring, 1 to 32768; rounded up to a power of two
+    uint64_t random_seed = 0;  ///< 0: from the kernel
+    TimeNs spin_ns = 50 * kMicrosecond;  ///< how long to poll after the last work before sleeping
+    std::string name = "reactor";        ///< for errors
   };
 
-  /// Errors: unsupported (no io_uring, or it is forbidden), no_space (limits of memory or descriptors).
+  /// Errors: unsupported (no io_uring, or it is forbidden), no_space (limits of memory or
+  /// descriptors).
   static Result<std::unique_ptr<UringReactor>> create(Options options);
   /// Calls shutdown(); on another thread than run()'s, operations must have ended before.
   ~UringReactor() override;
@@ -64,20 +67,22 @@ class UringReactor final : public Reactor {
   void run();
   /// Ends run() soon. Any thread, and signal handlers.
   void stop();
-  /// Cancels all operations, waits until the kernel has let go of their memory (their `complete` is not
-  /// called and their coroutines are not resumed), then destroys all root tasks.
+  /// Cancels all operations, waits until the kernel has let go of their memory (their `complete` is
+  /// not called and their coroutines are not resumed), then destroys all root tasks.
   void shutdown();
 
   Mailbox& mailbox() { return mailbox_; }
   /// True on the thread that runs this reactor.
   bool on_reactor_thread() const;
-  /// Operations submitted and not completed.
-  uint64_t operations_under_way() const { return under_way_count_; }
+  /// Operations submitted and not completed, the reactor's own apart.
+  uint64_t operations_under_way() const {
+    return under_way_count_ - (mailbox_watch_.under_way ? 1 : 0);
+  }
   /// io_uring_enter() calls so far, to measure batching.
   uint64_t system_calls() const { return system_calls_; }
 
-  /// Submits an operation: `prepare(io_uring_sqe*)` fills the entry with one io_uring_prep_*() and is
-  /// called now, before this returns. It goes to the kernel at the end of the turn.
+  /// Submits an operation: `prepare(io_uring_sqe*)` fills the entry with one io_uring_prep_*() and
+  /// is called now, before this returns. It goes to the kernel at the end of the turn.
   template <typename Prepare>
   void submit(UringOp& op, Prepare&& prepare) {
     LATTE_CHECK(op.complete != nullptr);
@@ -124,9 +129,9 @@ class UringReactor final : public Reactor {
     return OpAwaiter<Prepare>(*this, std::move(prepare));
   }
 
-  /// Ends everything that waits on `fd` (recv, accept, poll) with -ECANCELED, what was submitted earlier in
-  /// this turn included. Where the kernel can't, the socket is shut down instead (0 bytes, or an error).
-  /// Close `fd` only after its operations have ended.
+  /// Ends everything that waits on `fd` (recv, accept, poll) with -ECANCELED, what was submitted
+  /// earlier in this turn included. Where the kernel can't, the socket is shut down instead (0
+  /// bytes, or an error). Close `fd` only after its operations have ended.
   void cancel_fd(int fd);
 
  private:
