@@ -1,0 +1,122 @@
+#include "frontend/nbd_server.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "frontend/socket_transport.h"
+
+namespace latte {
+namespace {
+
+// After a failed accept (no descriptors, no memory) the next try waits this long.
+constexpr TimeNs kAcceptPauseNs = 100 * kMillisecond;
+// What stop() grants connections beyond their own limit to wind up.
+constexpr TimeNs kStopGraceNs = 500 * kMillisecond;
+
+}  // namespace
+
+struct NbdServer::Client : ListNode {
+  Client(UringReactor& reactor, const nbd::ExportTable& exports, const nbd::Limits& limits, int fd,
+         std::string peer)
+      : transport(reactor, fd), connection(reactor, exports, limits, transport, std::move(peer)) {}
+  SocketTransport transport;
+  nbd::Connection connection;
+};
+
+NbdServer::NbdServer(UringReactor& reactor, ListenSocket socket, NbdServerOptions options)
+    : reactor_(reactor), socket_(std::move(socket)), options_(options), accept_ended_(reactor) {
+  LATTE_CHECK(options.connections > 0);
+}
+
+NbdServer::~NbdServer() { LATTE_CHECK(!accepting_); }
+
+Result<std::unique_ptr<NbdServer>> NbdServer::listen(UringReactor& reactor,
+                                                     const ListenAddress& address,
+                                                     NbdServerOptions options) {
+  Result<ListenSocket> socket = ListenSocket::open(address);
+  if (!socket) return socket.error();
+  return std::unique_ptr<NbdServer>(new NbdServer(reactor, socket.take(), options));
+}
+
+Result<void> NbdServer::add_export(std::string name, std::string description, BlockDevice& device) {
+  LATTE_CHECK(!accepting_ && !stopping_);
+  return clients_->exports.add(std::move(name), std::move(description), device);
+}
+
+void NbdServer::start() {
+  LATTE_CHECK(!accepting_ && !stopping_);
+  accepting_ = true;
+  reactor_.spawn(accept_clients());
+}
+
+Task<void> NbdServer::accept_clients() {
+  while (!stopping_) {
+    const int fd = co_await reactor_.op([&](io_uring_sqe* sqe) {
+      io_uring_prep_accept(sqe, socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
+    });
+    if (fd >= 0) {
+      take_client(fd);
+    } else if (!stopping_ && fd != -ECONNABORTED && fd != -EINTR) {
+      spdlog::warn("{}: cannot accept a client: {}; trying again", address().to_string(),
+                   std::strerror(-fd));
+      co_await reactor_.sleep(kAcceptPauseNs);
+    }
+  }
+  accepting_ = false;
+  accept_ended_.notify_all();
+}
+
+void NbdServer::take_client(int fd) {
+  if (stopping_ || clients_->count >= options_.connections) {
+    if (!stopping_)
+      spdlog::warn("{}: client turned away: there are {} already", address().to_string(),
+                   clients_->count);
+    ::close(fd);
+    return;
+  }
+  std::string peer = fmt::format("{} at {}", describe_peer(fd), address().to_string());
+  std::shared_ptr<Clients> clients = clients_;
+  ++clients_->count;
+  Task<void> served =
+      serve_client(reactor_, std::move(clients), options_.client, fd, std::move(peer));
+  reactor_.spawn(std::move(served));
+}
+
+Task<void> NbdServer::serve_client(UringReactor& reactor, std::shared_ptr<Clients> clients,
+                                   nbd::Limits limits, int fd, std::string peer) {
+  {
+    Client client(reactor, clients->exports, limits, fd, std::move(peer));
+    clients->list.push_back(client);
+    if (clients->all_gone != nullptr) client.connection.begin_stop();
+    co_await client.connection.serve();
+  }
+  --clients->count;
+  if (clients->count == 0 && clients->all_gone != nullptr) clients->all_gone->end();
+}
+
+Task<void> NbdServer::stop() {
+  if (std::exchange(stopping_, true)) co_return;
+  if (accepting_) reactor_.cancel_fd(socket_.fd());
+  while (accepting_) co_await accept_ended_.wait();
+  socket_.close();
+  if (clients_->count == 0) co_return;
+
+  Deadline all_gone(reactor_);
+  all_gone.set(reactor_.now() + options_.client.stop_ns + kStopGraceNs);
+  clients_->all_gone = &all_gone;
+  clients_->list.for_each([](Client& client) { client.connection.begin_stop(); });
+  const bool too_late = co_await all_gone.expired();
+  clients_->all_gone = nullptr;
+  if (too_late) {
+    spdlog::warn("{}: stopped while {} clients still waited for their disk; they were cut off",
+                 address().to_string(), clients_->count);
+  }
+}
+
+}  // namespace latte
