@@ -59,6 +59,7 @@ class SimCloud final : private EventTarget {
   /// Takes the service away until world time `until_ns`.
   void begin_outage(Outage kind, TimeNs until_ns);
   void end_outage() { outage_until_ns_ = 0; }
+  TimeNs outage_until_ns() const { return outage_until_ns_; }
   bool out() const { return world_.now() < outage_until_ns_; }
 
   uint64_t generation() const { return generation_; }

@@ -108,7 +108,7 @@ IoStatus SimDrive::execute_write(IoRequest& request) {
     const uint64_t pages = round_up(request.length, kBlockBytes) / kBlockBytes;
     const uint64_t page = first + world_.random().below(pages);
     store_.corrupt(page, world_.random());
-    damages_.push_back({DamageKind::corrupt, page * kBlockBytes, kBlockBytes, world_.now()});
+    damages_.push_back({DamageKind::corrupt_write, page * kBlockBytes, kBlockBytes, world_.now()});
     world_.trace("{}: corrupts offset {}", info_.name, page * kBlockBytes);
   }
   return IoStatus::ok;

@@ -34,7 +34,12 @@ struct DriveFaults {
   TimeNs hang_ns = 2 * kSecond;    ///< kNever: until the process dies
 };
 
-enum class DamageKind : uint8_t { lost_write, misdirected_write, corrupt };
+enum class DamageKind : uint8_t {
+  lost_write,
+  misdirected_write,
+  corrupt_write,
+  corrupt,  ///< from outside, long after it was written
+};
 
 struct Damage {
   DamageKind kind;

@@ -1,0 +1,139 @@
+// Scenario: what is broken meanwhile, and from when on a promise is asked for again.
+#include <algorithm>
+
+#include "scenario.h"
+
+namespace latte::simtest {
+
+/// The lag promise is not asked for before `until_ns`.
+void Scenario::mark_unhealthy(DiskSim& disk, TimeNs until_ns) {
+  disk.healthy_since_ns = std::max(disk.healthy_since_ns, until_ns);
+}
+
+/// What lasted until mended is over.
+void Scenario::mark_mended(DiskSim& disk) {
+  if (disk.healthy_since_ns == sim::kNever)
+    disk.healthy_since_ns = std::max(world_.now(), disk.cloud.outage_until_ns());
+}
+
+/// I/O errors and refusals are fair from now on for all disks that the machine's pool holds.
+void Scenario::mark_damaged(Machine& machine) {
+  machine.suspect = true;
+  for (auto& session : machine.sessions())
+    if (session->disk.session == session.get()) session->disk.damaged = true;
+}
+
+void Scenario::break_cloud() {
+  DiskSim& disk = *run_.disks[random_.below(run_.disks.size())];
+  switch (random_.below(4)) {
+    case 0:
+    case 1: {
+      if (disk.cloud.out()) return;
+      const TimeNs until =
+          world_.now() + static_cast<TimeNs>(random_.between(50, 15'000)) * kMillisecond;
+      disk.cloud.begin_outage(random_.chance(1, 2) ? sim::Outage::hang : sim::Outage::errors,
+                              until);
+      mark_unhealthy(disk, until);
+      break;
+    }
+    case 2: {
+      disk.cloud.faults().error = static_cast<uint32_t>(random_.between(1'000, 100'000));
+      if (random_.chance(1, 2)) disk.cloud.faults().slow = 20'000;
+      world_.trace("{}: transient errors, {} in a million", disk.cloud.options().name,
+                   disk.cloud.faults().error);
+      mark_unhealthy(disk, sim::kNever);
+      break;
+    }
+    default: {
+      sim::LatencyModel slow = disk.latency;
+      slow.base_ns *= 20;
+      slow.bytes_per_second = 1e6;
+      disk.cloud.set_latency(slow);
+      world_.trace("{}: slow", disk.cloud.options().name);
+      mark_unhealthy(disk, sim::kNever);
+      break;
+    }
+  }
+}
+
+void Scenario::break_drive() {
+  Machine& machine = pick_running();
+  sim::DriveFaults& faults = machine.drive().faults();
+  const auto chance = static_cast<uint32_t>(random_.between(500, 30'000));
+  switch (random_.below(9)) {
+    case 0:
+      faults.read_error = chance;
+      break;
+    case 1:
+      faults.write_error = chance;
+      break;
+    case 2:
+      faults.flush_error = chance;
+      break;
+    case 3:
+      faults.hang = chance;
+      break;
+    case 4:
+      faults.lost_write = chance;
+      break;
+    case 5:
+      faults.misdirected_write = chance;
+      break;
+    case 6:
+      faults.corrupt_write = chance;
+      break;
+    case 7:
+      faults.read_flip = chance;
+      break;
+    default:
+      machine.drive().die();
+      break;
+  }
+  world_.trace(
+      "{}: drive faults: read {} write {} flush {} hang {} lost {} misdirected {} corrupt "
+      "{} flip {} dead {}",
+      machine.name(), faults.read_error, faults.write_error, faults.flush_error, faults.hang,
+      faults.lost_write, faults.misdirected_write, faults.corrupt_write, faults.read_flip,
+      machine.drive().dead());
+  mark_damaged(machine);
+}
+
+/// Flips bits of bytes that have long been durable: never the very end of a log, which no format
+/// can tell from a torn write.
+void Scenario::break_bytes() {
+  constexpr uint64_t kAge = 2;
+  if (random_.chance(1, 6)) {
+    DiskSim& disk = *run_.disks[random_.below(run_.disks.size())];
+    sim::PageStore& store = disk.cloud.log_store();
+    const uint64_t page = store.pick_durable_page(random_, kAge);
+    if (page == sim::PageStore::kNoPage) return;
+    store.corrupt(page, random_);
+    disk.damaged = disk.cloud_damaged = true;
+    world_.trace("{}: cloud log corrupted at offset {}", disk.options.name, page * kBlockBytes);
+    return;
+  }
+  Machine& machine = pick_running();
+  const uint64_t count = random_.between(1, 6);
+  bool any = false;
+  for (uint64_t i = 0; i < count; ++i) any |= machine.drive().corrupt_page(kAge, nullptr);
+  if (any) mark_damaged(machine);
+}
+
+/// Ends faults: each with even odds, or all.
+void Scenario::mend(bool all) {
+  for (const auto& disk : run_.disks) {
+    sim::SimCloud& cloud = disk->cloud;
+    if (all && cloud.out()) {
+      cloud.end_outage();
+      mark_unhealthy(*disk, world_.now());
+    }
+    if (!all && random_.chance(1, 2)) continue;
+    cloud.faults() = {};
+    cloud.set_latency(disk->latency);
+    mark_mended(*disk);
+  }
+  for (const auto& machine : run_.machines)
+    if (machine->has_drive() && (all || random_.chance(1, 2))) machine->drive().faults() = {};
+}
+
+}  // namespace latte::simtest
