@@ -58,22 +58,24 @@ void Scenario::event() {
     if (random_.chance(1, 2)) work(30);
     if (run_.failed() || !any_running()) return;
   }
-  if (dice < 25)
+  const Spared& spared = run_.spared;
+  if (dice < 25) {
     crash(false);
-  else if (dice < 50)
-    crash(true);
-  else if (dice < 65)
-    lose_host();
-  else if (dice < 75)
-    take_over_live();
-  else if (dice < 83)
-    stop_cleanly();
-  else if (dice < 90)
-    drain();
-  else if (dice < 95)
+  } else if (dice < 50) {
+    crash(!spared.power);
+  } else if (dice < 65) {
+    if (!spared.takeover) lose_host();
+  } else if (dice < 75) {
+    if (!spared.zombie && !spared.takeover) take_over_live();
+  } else if (dice < 83) {
+    if (!spared.stop) stop_cleanly();
+  } else if (dice < 90) {
+    if (!spared.drain) drain();
+  } else if (dice < 95) {
     retire_zombies();
-  else
+  } else {
     (void)world_.run_for(static_cast<TimeNs>(random_.below(30)) * kSecond);
+  }
 }
 
 /// The process, or the whole machine, dies and comes back.
@@ -115,7 +117,7 @@ void Scenario::lose_host() {
   std::vector<DiskSim*> disks;
   for (auto& session : machine.sessions())
     if (session->disk.session == session.get()) disks.push_back(&session->disk);
-  kill(machine, random_.chance(1, 2), Loss::host);
+  kill(machine, random_.chance(1, 2) && !run_.spared.power, Loss::host);
   std::vector<Machine*> others;
   for (const auto& other : run_.machines)
     if (other.get() != &machine) others.push_back(other.get());
@@ -199,7 +201,9 @@ void Scenario::check_offline(Machine& machine) {
   if (disks.empty()) return;
   for (const Host::CheckedDisk& checked : disks)
     for (const auto& disk : run_.disks)
-      if (disk->options.name == checked.disk.name && disk->cloud.faults().error != 0) return;
+      if (disk->options.name == checked.disk.name &&
+          (disk->cloud.faults().error != 0 || disk->cloud.out()))
+        return;
   machine.drive().connect(check.reactor);
   check.host = std::make_unique<Host>(check.reactor, machine.drive());
   check.reactor.spawn(run_check(&check, std::move(disks)));

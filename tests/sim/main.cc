@@ -24,7 +24,7 @@ using WallClock = std::chrono::steady_clock;
 /// One run takes milliseconds; a worker silent for this long is stuck in a loop without events.
 constexpr auto kStuckAfter = std::chrono::seconds(60);
 /// Failing seeds are printed up to this many.
-constexpr uint64_t kMaxFailuresPrinted = 20;
+constexpr uint64_t kMaxFailuresPrinted = 500;
 /// The promise is that a planted bug is found within this many seeds.
 constexpr uint64_t kPlantedSeeds = 2000;
 
@@ -39,6 +39,8 @@ struct Options {
   bool fresh = false;
   bool all_plants = false;
   bool keep_going = false;
+  std::vector<std::string> without;
+  Spared spared;
 };
 
 /// Shared by the workers of one search.
@@ -64,13 +66,15 @@ struct Search {
   bool stop_at_failure = true;
   bool quiet = false;
   Planted bug = Planted::none;
+  Spared spared;
 
   uint64_t seed_at(uint64_t index) const { return listed.empty() ? first + index : listed[index]; }
 };
 
 /// Runs one seed; true if all promises held.
-bool run_seed(uint64_t seed, bool trace, bool quiet, uint64_t* operations, bool print_ok) {
-  Run run(RunOptions{seed, trace});
+bool run_seed(uint64_t seed, const Spared& spared, bool trace, bool quiet, uint64_t* operations,
+              bool print_ok) {
+  Run run(RunOptions{seed, trace, spared});
   play(run);
   *operations = run.operations;
   if (run.failed() && !quiet)
@@ -104,7 +108,7 @@ bool run_seed(uint64_t seed, bool trace, bool quiet, uint64_t* operations, bool 
     const uint64_t seed = search.seed_at(index);
     shared.workers[worker].seed = seed;
     uint64_t operations = 0;
-    const bool held = run_seed(seed, false, search.quiet, &operations, false);
+    const bool held = run_seed(seed, search.spared, false, search.quiet, &operations, false);
     shared.workers[worker].seed = 0;
     ++shared.workers[worker].runs;
     ++shared.done;
@@ -241,6 +245,7 @@ int run_many(const Options& options) {
       WallClock::now() + std::chrono::milliseconds(static_cast<int64_t>(options.time_s * 1000));
   search.stop_at_failure = !options.keep_going;
   search.bug = bug_named(options.plant);
+  search.spared = options.spared;
   const auto start = WallClock::now();
   uint64_t runs = 0, operations = 0;
   const uint64_t failures = run_search(search, options.jobs, &runs, &operations);
@@ -249,6 +254,29 @@ int run_many(const Options& options) {
               search.seed_at(0), failures, operations, seconds,
               static_cast<double>(runs) / seconds);
   return failures == 0 ? 0 : 1;
+}
+
+/// Which kinds of trouble to leave out. Exits on an unknown name.
+Spared spared_from(const std::vector<std::string>& names) {
+  Spared spared;
+  const std::pair<const char*, bool*> known[] = {
+      {"damage", &spared.damage},     {"cloud", &spared.cloud},        {"power", &spared.power},
+      {"takeover", &spared.takeover}, {"zombie", &spared.zombie},      {"stop", &spared.stop},
+      {"drain", &spared.drain},       {"bootcrash", &spared.bootcrash}};
+  for (const std::string& name : names) {
+    bool found = false;
+    for (const auto& [word, flag] : known) {
+      if (name != word) continue;
+      *flag = found = true;
+    }
+    if (found) continue;
+    std::fprintf(stderr,
+                 "latte-sim: --without %s: not known; damage, cloud, power, takeover, "
+                 "zombie, stop, drain or bootcrash\n",
+                 name.c_str());
+    std::exit(2);
+  }
+  return spared;
 }
 
 int main_checked(int argc, char** argv) {
@@ -266,7 +294,9 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--fresh", options.fresh, "First seed from the clock");
   app.add_flag("--trace", options.trace, "Print everything that happens in the run");
   app.add_flag("--keep-going", options.keep_going, "Go on after a failure");
+  app.add_option("--without", options.without, "Kinds of trouble to leave out")->delimiter(',');
   CLI11_PARSE(app, argc, argv);
+  options.spared = spared_from(options.without);
   spdlog::set_level(options.trace ? spdlog::level::debug : spdlog::level::off);
   spdlog::set_pattern("                   log: %v");
   if (options.all_plants) return hunt_planted_bugs(options) == 0 ? 0 : 1;
@@ -277,7 +307,7 @@ int main_checked(int argc, char** argv) {
   plant(bug_named(options.plant));
 #endif
   uint64_t operations = 0;
-  return run_seed(options.seed, options.trace, false, &operations, true) ? 0 : 1;
+  return run_seed(options.seed, options.spared, options.trace, false, &operations, true) ? 0 : 1;
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ Workload random_workload(Random& random) {
 }
 }  // namespace
 
-Run::Run(RunOptions options) : world(options.seed) {
+Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
   world.set_tracing(options.trace);
   world.set_step_limit(kMaxSteps);
   Random& random = world.random();
@@ -60,8 +60,8 @@ Run::Run(RunOptions options) : world(options.seed) {
   const auto count = static_cast<uint32_t>(random.chance(1, 2) ? 1 : random.between(2, 3));
   pool_segments = random.between(4 + 2 * count, random.chance(1, 2) ? 16 : 40);
   workload = random_workload(random);
-  may_damage = random.chance(1, 3);
-  may_break_cloud = random.chance(1, 2);
+  may_damage = random.chance(1, 3) && !spared.damage;
+  may_break_cloud = random.chance(1, 2) && !spared.cloud;
   for (uint32_t i = 0; i < count; ++i) {
     const DiskOptions disk = random_disk(random, i);
     CloudOptions cloud_log;

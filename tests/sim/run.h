@@ -25,9 +25,22 @@ struct Workload {
   unsigned size_class = 0;  ///< 0 mixed, 1 blocks only, 2 sectors mostly, 3 large mostly
 };
 
+/// Kinds of trouble a run can be spared (`latte-sim --without`), to narrow a failure down.
+struct Spared {
+  bool damage = false;
+  bool cloud = false;
+  bool power = false;
+  bool takeover = false;
+  bool zombie = false;
+  bool stop = false;
+  bool drain = false;
+  bool bootcrash = false;
+};
+
 struct RunOptions {
   uint64_t seed = 1;
   bool trace = false;
+  Spared spared;
 };
 
 /// The first broken promise of a run.
@@ -54,6 +67,7 @@ class Run {
   PoolOptions pool_options() const { return pool; }
 
   sim::World world;
+  Spared spared;
   PoolOptions pool;
   uint64_t pool_segments = 0;
   Workload workload;

@@ -151,9 +151,10 @@ void Scenario::bring_up(Machine& machine, std::vector<BootItem> items) {
   for (int crashes = 0;; ++crashes) {
     if (!machine.running()) machine.start(static_cast<TimeNs>(random_.below(1000)) * kSecond);
     machine.attach(items, run_.next_session);
-    if (was_running || crashes == kMaxBootCrashes || !random_.chance(1, 5)) break;
+    if (was_running || crashes == kMaxBootCrashes || run_.spared.bootcrash || !random_.chance(1, 5))
+      break;
     (void)world_.run_steps(random_.between(1, 600), [&] { return machine.all_ready(); });
-    const bool power = random_.chance(1, 2);
+    const bool power = random_.chance(1, 2) && !run_.spared.power;
     kill(machine, power, power ? Loss::power : Loss::process);
   }
   if (!wait("start-up", kPatienceNs, [&] { return machine.all_ready(); })) return;
@@ -246,7 +247,7 @@ void Scenario::finish() {
   for (const auto& machine : run_.machines) {
     if (run_.failed()) return;
     if (!machine->running()) continue;
-    const bool power = random_.chance(1, 2);
+    const bool power = random_.chance(1, 2) && !run_.spared.power;
     kill(*machine, power, power ? Loss::power : Loss::process);
     bring_up(*machine, owned(*machine));
   }
