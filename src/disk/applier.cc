@@ -6,7 +6,7 @@
 //                flushed (HybridDisk's invariant 4), and the log's superblock says so durably.
 // Limits: one segment in memory; kApplyDepth base writes under way.
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include "base/logging.h"
 
 #include <algorithm>
 #include <cstring>
@@ -90,7 +90,7 @@ Task<bool> HybridDisk::apply_front() {
       co_await log::load_segment(*cloud_space_, found, segment.used_blocks);
   if (background_stop_) co_return false;
   if (content.unreadable || content.gap_inside || content.end_block < segment.used_blocks) {
-    spdlog::error("disk {}: cloud log segment {} is damaged; it stays, and is not applied", name(),
+    log_error("disk {}: cloud log segment {} is damaged; it stays, and is not applied", name(),
                   segment.segment);
     on_cloud_status(IoStatus::checksum);
     co_return false;
@@ -162,7 +162,7 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
       ++i;
       continue;
     }
-    spdlog::error("disk {}: block {} is lost: its copy in the cloud log is damaged", name(),
+    log_error("disk {}: block {} is lost: its copy in the cloud log is damaged", name(),
                   item.lba.value);
     ++stats_.lost_blocks;
     if (cloud_index_.erase_if(item.lba, item.address))
@@ -318,13 +318,24 @@ Task<bool> HybridDisk::abandon_pool() {
   SuperBytes bytes;
   std::memcpy(bytes.data(), &next, sizeof(next));
   const auto swapped = co_await cloud_.swap_super(super_.generation, next.generation, bytes);
-  if (!swapped) {
-    if (swapped.error().code == Errc::busy) {
+  if (!swapped && swapped.error().code == Errc::busy) {
+    // An earlier try may have taken effect without our hearing of it: then the superblock is ours.
+    const auto read = co_await cloud_.read_super();
+    if (!read) co_return true;
+    const auto current = log::parse_cloud_super(read.value(), cloud_.name());
+    const bool ours = current && current.value().owner_pool_id == super_.owner_pool_id &&
+                      current.value().generation == next.generation &&
+                      current.value().epoch == next.epoch;
+    if (!ours) {
       on_cloud_status(IoStatus::fenced);
-    } else {
-      co_await reactor_.sleep(kSecond);  // the cloud is away: again later
+      co_return false;
     }
-    co_return swapped.error().code != Errc::busy;
+    super_ = current.value();
+    co_return true;
+  }
+  if (!swapped) {
+    co_await reactor_.sleep(kSecond);  // the cloud is away: again later
+    co_return true;
   }
   super_ = next;
   pool_abandoned_ = true;

@@ -1,7 +1,7 @@
 #include "disk/host.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include "base/logging.h"
 
 #include <algorithm>
 #include <cstring>

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include <spdlog/spdlog.h>
+#include "base/logging.h"
 
 #include "base/crc32c.h"
 #include "base/planted.h"
@@ -118,11 +118,11 @@ Task<IoStatus> HybridDisk::read_local(Run run, std::span<std::byte> out) {
       one = IoStatus::checksum;
     }
     if (!is_shipped(address)) {
-      spdlog::error("disk {}: block {} (pool block {}): {}, and the cloud does not have it yet",
+      log_error("disk {}: block {} (pool block {}): {}, and the cloud does not have it yet",
                     name(), lba.value, address, to_string(one));
       co_return one;
     }
-    spdlog::warn("disk {}: block {} (pool block {}): {}; fetched from the cloud", name(), lba.value,
+    log_warning("disk {}: block {} (pool block {}): {}; fetched from the cloud", name(), lba.value,
                  address, to_string(one));
     local_index_.erase_if(lba, address);
     const Run again = resolve(lba, 1);
@@ -142,7 +142,7 @@ Task<IoStatus> HybridDisk::read_cloud(Run run, std::span<std::byte> out) {
   uint32_t bad = 0;
   if (space.verify(run.address, out, &bad)) co_return IoStatus::ok;
   ++stats_.checksum_errors;
-  spdlog::error("disk {}: block {} (cloud log block {}): checksum mismatch", name(),
+  log_error("disk {}: block {} (cloud log block {}): checksum mismatch", name(),
                 run.lba.value + bad, run.address + bad);
   co_return IoStatus::checksum;
 }

@@ -4,7 +4,7 @@
 // Which copy is newest: within the pool's log the later one; between the logs the one with the higher seq,
 // and the pool's if they are equal.
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include "base/logging.h"
 
 #include <algorithm>
 
@@ -26,7 +26,7 @@ Task<Result<void>> HybridDisk::recover(const std::vector<log::FoundSegment>& poo
   if (!gaps) co_return gaps.error();
   // Usually there is room at once; if not, the cloud log is not cut before there was.
   (void)co_await write_pending_notes();
-  spdlog::info(
+  log_info(
       "disk {}: recovered as generation {}: cloud log {} ms ({} blocks), pool log {} ms ({} blocks, "
       "{} bytes not in the cloud), gaps {} ms; next seq {}",
       name(), super_.generation, (cloud_ns - start_ns) / kMillisecond, cloud_index_.size(),
@@ -228,7 +228,7 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
                                 "(latte create) and take the disk over from the cloud (latte takeover)",
                                 name(), space.device().info().name, visitor.fatal)};
   if (!visitor.damage.empty())
-    spdlog::warn("disk {}: pool {}: {}; the cloud has all of it, only cached copies are gone", name(),
+    log_warning("disk {}: pool {}: {}; the cloud has all of it, only cached copies are gone", name(),
                  space.device().info().name, visitor.damage);
   log::LogStream::Options stream_options;
   stream_options.disk_id = id_;
@@ -242,7 +242,7 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
     lag_samples_.push_back(LagSample{stream.end, reactor_.now() - age_ns});
   }
   if (stream.discarded_entries > 0)
-    spdlog::info("disk {}: {} entries that were never flushed did not survive", name(),
+    log_info("disk {}: {} entries that were never flushed did not survive", name(),
                  stream.discarded_entries);
   co_return Result<void>();
 }

@@ -1,6 +1,6 @@
 // HybridDisk, the entry: requests in and out, life cycle, statistics. Limits: kMaxActive requests.
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include "base/logging.h"
 
 #include <algorithm>
 
@@ -234,7 +234,7 @@ Task<void> HybridDisk::stop() {
   if (local_ && !local_->failed()) {
     const IoStatus status = co_await local_->flush();
     if (status != IoStatus::ok)
-      spdlog::error("disk {}: flushing the pool at stop failed: {}", name(), to_string(status));
+      log_error("disk {}: flushing the pool at stop failed: {}", name(), to_string(status));
   }
   if (local_) co_await local_->quiesce();
   if (cloud_stream_) co_await cloud_stream_->quiesce();
@@ -245,7 +245,7 @@ void HybridDisk::enter(State state, const std::string& reason) {
   if (state_ == State::stopped || state_ == State::fenced || state_ == state) return;
   state_ = state;
   reason_ = reason;
-  spdlog::error("disk {}: {}", name(), reason);
+  log_error("disk {}: {}", name(), reason);
   ship_work_.notify_all();
   apply_work_.notify_all();
   cloud_progress_.notify_all();

@@ -4,7 +4,7 @@
 // Invariants: 1. shipped_ advances only when the cloud log has made everything up to there durable.
 // Limits: kShipBlocks of the pool's log in memory at a time.
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include "base/logging.h"
 
 #include <algorithm>
 #include <cstring>
@@ -226,7 +226,7 @@ Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegme
     batch.end = shipped_;
     co_return true;
   }
-  spdlog::error("disk {}: pool segment {} can't be read from block {} on; its unshipped blocks are "
+  log_error("disk {}: pool segment {} can't be read from block {} on; its unshipped blocks are "
                 "saved one by one",
                 name(), segment.segment, from_block);
   log::SegmentSpace& space = pool_.space();
@@ -364,7 +364,7 @@ void HybridDisk::finish_ship_batch(ShipBatch& batch) {
         for (uint64_t i = 0; i < entry.count; ++i) {
           if (!local_index_.erase_if(lba + i, item.local_address + i)) continue;
           ++stats_.lost_blocks;
-          spdlog::error("disk {}: block {} is lost: its only copy in the pool is unreadable", name(),
+          log_error("disk {}: block {} is lost: its only copy in the pool is unreadable", name(),
                         lba.value + i);
         }
         install_cloud_extent(lba, entry.count, ExtentKind::lost, Seq(entry.seq));

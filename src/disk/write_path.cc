@@ -5,7 +5,7 @@
 #include "base/buffer.h"
 #include "base/planted.h"
 #include "disk/hybrid_disk.h"
-#include <spdlog/spdlog.h>
+#include "base/logging.h"
 
 namespace latte {
 namespace {
@@ -95,7 +95,9 @@ bool HybridDisk::cloud_room(uint64_t blocks) const {
   const uint64_t segment_bytes = uint64_t{cloud_space_->segment_blocks()} * kBlockBytes;
   const uint64_t reserve = 2 + cloud_space_->segment_count() / kShipperShare +
                            (dirty_bytes_ + dirty_bytes_ / 2) / segment_bytes;
-  return cloud_stream_->has_room(static_cast<uint32_t>(blocks), reserve);
+  // The open segment's rest is the shipper's as well, so it does not count.
+  return cloud_space_->free_segments() > reserve &&
+         cloud_stream_->has_room(static_cast<uint32_t>(blocks), reserve);
 }
 
 Task<IoStatus> HybridDisk::write_unaligned(uint64_t offset, std::span<const std::byte> data) {
@@ -306,7 +308,7 @@ void HybridDisk::on_local_failure(IoStatus status) {
   abandoning_ = true;
   pool_.mark_failed();
   pool_.room().notify_all();
-  spdlog::error(
+  log_error(
       "disk {}: the pool {} failed ({}); going on from the cloud. Replace the pool, then take the "
       "disk over with the new one",
       name(), pool_.space().device().info().name, to_string(status));

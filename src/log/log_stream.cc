@@ -187,10 +187,13 @@ void LogStream::build_record() {
   account_.add(WriteCause::metadata, batch->memory.size());
   reactor_.spawn(write_batch(batch));
   // The worst case charged a header and a table block per append; settle when nothing is queued.
-  if (queue_.empty() && claimed_.empty()) {
-    const uint32_t left = blocks_left();
-    reserved_left_ = left > 2 ? left - 2 : 0;
+  if (!queue_.empty()) return;
+  while (!claimed_.empty()) {
+    space_.release(claimed_.back());
+    claimed_.pop_back();
   }
+  const uint32_t left = blocks_left();
+  reserved_left_ = left > 2 ? left - 2 : 0;
 }
 
 void LogStream::fill_header(Batch& batch, std::span<std::byte> header, uint32_t data_blocks) {

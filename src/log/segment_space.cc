@@ -1,7 +1,6 @@
 #include "log/segment_space.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 
@@ -20,21 +19,6 @@ SpaceSuper newest_of(const Result<SpaceSuper>& a, const Result<SpaceSuper>& b) {
 }
 
 }  // namespace
-
-// Zeroed memory from the kernel: pages that no block uses cost nothing.
-template <typename T>
-void SegmentSpace::Unmap<T>::operator()(T* memory) const {
-  ::munmap(memory, count * sizeof(T));
-}
-
-template <typename T>
-SegmentSpace::Table<T> SegmentSpace::make_table(size_t count) {
-  if (count == 0) return Table<T>(nullptr, Unmap<T>{0});
-  void* memory = ::mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  LATTE_CHECK(memory != MAP_FAILED);
-  return Table<T>(static_cast<T*>(memory), Unmap<T>{count});
-}
 
 Task<Result<void>> SegmentSpace::format(BlockDevice& device, Options options) {
   const uint64_t size = device.info().size_bytes;
@@ -110,16 +94,16 @@ SegmentSpace::SegmentSpace(Reactor& reactor, BlockDevice& device, const SpaceSup
       segment_blocks_(super.segment_bytes / kBlockBytes),
       segments_(super.segment_count),
       free_count_(super.segment_count),
-      crcs_(make_table<uint32_t>(super.segment_count * segment_blocks_)),
-      accesses_(make_table<uint8_t>(super.segment_count * segment_blocks_)),
-      seqs_(make_table<uint64_t>(keep_seqs ? super.segment_count * segment_blocks_ : 0)),
+      crcs_(super.segment_count * segment_blocks_),
+      accesses_(super.segment_count * segment_blocks_),
+      seqs_(keep_seqs ? super.segment_count * segment_blocks_ : 0),
       freed_(reactor),
       super_written_(reactor) {
   for (uint64_t i = 0; i < super.segment_count; ++i) free_.push_back(static_cast<uint32_t>(i));
 }
 
 uint64_t SegmentSpace::memory_bytes() const {
-  const uint64_t per_block = sizeof(uint32_t) + sizeof(uint8_t) + (seqs_ ? sizeof(uint64_t) : 0);
+  const uint64_t per_block = sizeof(uint32_t) + sizeof(uint8_t) + (seqs_.size() > 0 ? sizeof(uint64_t) : 0);
   const uint64_t used = segments_.size() - free_count_;
   return used * segment_blocks_ * per_block + segments_.size() * (sizeof(Segment) + 4);
 }

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/zeroed_array.h"
 #include "log/log_format.h"
 #include "runtime/block_device.h"
 #include "runtime/sync.h"
@@ -143,18 +144,9 @@ class SegmentSpace {
   std::vector<Segment> segments_;
   std::deque<uint32_t> free_;  // may hold segments claimed meanwhile; allocate() skips those
   uint64_t free_count_;
-  template <typename T>
-  struct Unmap {
-    size_t count = 0;
-    void operator()(T* memory) const;
-  };
-  template <typename T>
-  using Table = std::unique_ptr<T[], Unmap<T>>;
-  template <typename T>
-  static Table<T> make_table(size_t count);
-  Table<uint32_t> crcs_;
-  Table<uint8_t> accesses_;
-  Table<uint64_t> seqs_;
+  ZeroedArray<uint32_t> crcs_;
+  ZeroedArray<uint8_t> accesses_;
+  ZeroedArray<uint64_t> seqs_;
   WaitQueue freed_;
   WaitQueue super_written_;
   bool super_writing_ = false;
