@@ -39,6 +39,7 @@ struct Options {
   bool fresh = false;
   bool all_plants = false;
   bool keep_going = false;
+  bool repeat = false;
   std::vector<std::string> without;
   Spared spared;
 };
@@ -65,11 +66,26 @@ struct Search {
   bool has_deadline = false;
   bool stop_at_failure = true;
   bool quiet = false;
+  bool repeat = false;  // every seed twice: both runs must be the same to the last event
   Planted bug = Planted::none;
   Spared spared;
 
   uint64_t seed_at(uint64_t index) const { return listed.empty() ? first + index : listed[index]; }
 };
+
+/// Runs the seed twice; true if both runs did the same.
+bool repeats(uint64_t seed, const Spared& spared) {
+  uint64_t hash[2];
+  for (uint64_t& digest : hash) {
+    Run run(RunOptions{seed, false, spared});
+    play(run);
+    digest = run.world.hash();
+  }
+  if (hash[0] != hash[1])
+    std::printf("seed %lu: NOT DETERMINISTIC, event hashes %016lx and %016lx\n", seed, hash[0],
+                hash[1]);
+  return hash[0] == hash[1];
+}
 
 /// Runs one seed; true if all promises held.
 bool run_seed(uint64_t seed, const Spared& spared, bool trace, bool quiet, uint64_t* operations,
@@ -108,7 +124,11 @@ bool run_seed(uint64_t seed, const Spared& spared, bool trace, bool quiet, uint6
     const uint64_t seed = search.seed_at(index);
     shared.workers[worker].seed = seed;
     uint64_t operations = 0;
-    const bool held = run_seed(seed, search.spared, false, search.quiet, &operations, false);
+    bool held = false;
+    if (search.repeat)
+      held = repeats(seed, search.spared);
+    else
+      held = run_seed(seed, search.spared, false, search.quiet, &operations, false);
     shared.workers[worker].seed = 0;
     ++shared.workers[worker].runs;
     ++shared.done;
@@ -246,6 +266,7 @@ int run_many(const Options& options) {
   search.stop_at_failure = !options.keep_going;
   search.bug = bug_named(options.plant);
   search.spared = options.spared;
+  search.repeat = options.repeat;
   const auto start = WallClock::now();
   uint64_t runs = 0, operations = 0;
   const uint64_t failures = run_search(search, options.jobs, &runs, &operations);
@@ -293,6 +314,7 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--plants", options.all_plants, "Hunt every planted bug; all must be found");
   app.add_flag("--fresh", options.fresh, "First seed from the clock");
   app.add_flag("--trace", options.trace, "Print everything that happens in the run");
+  app.add_flag("--repeat", options.repeat, "Run each seed twice; both runs must be the same");
   app.add_flag("--keep-going", options.keep_going, "Go on after a failure");
   app.add_option("--without", options.without, "Kinds of trouble to leave out")->delimiter(',');
   CLI11_PARSE(app, argc, argv);
