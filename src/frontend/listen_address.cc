@@ -4,22 +4,30 @@
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "base/check.h"
+#include "device/unique_fd.h"
 
 namespace latte {
 namespace {
 
 constexpr int kBacklog = 128;
+// How long a server that holds the address may take to greet or to finish dying.
+constexpr int kGreetingWaitMs = 1000;
+constexpr int kAddressTries = 50;
+constexpr auto kAddressPause = std::chrono::milliseconds(20);
 constexpr std::string_view kUnixPrefix = "unix:";
 constexpr std::string_view kTcpPrefix = "tcp:";
 constexpr size_t kMaxPathBytes = sizeof(sockaddr_un::sun_path) - 1;
@@ -48,16 +56,22 @@ sockaddr_un unix_address(const std::string& path) {
   return address;
 }
 
-// True if `path` is a socket nobody listens on: what a killed server leaves behind.
-bool is_stale_socket(const std::string& path, const sockaddr_un& address) {
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
-  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (probe < 0) return false;
-  const int result = ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-  const bool refused = result != 0 && errno == ECONNREFUSED;
-  ::close(probe);
-  return refused;
+// Who is behind a socket file.
+enum class Listener { none, dying, alive };
+
+// A killed server may still hold its socket for some milliseconds, until the kernel has taken its
+// io_uring apart: it takes connections then, but greets nobody.
+Listener probe(const sockaddr_un& address) {
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return Listener::alive;
+  const UniqueFd owner(fd);
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+  if (::connect(fd, generic, sizeof(address)) != 0)
+    return errno == ECONNREFUSED ? Listener::none : Listener::alive;
+  pollfd greeting{fd, POLLIN, 0};
+  if (::poll(&greeting, 1, kGreetingWaitMs) <= 0) return Listener::alive;
+  char byte;
+  return ::recv(fd, &byte, 1, 0) == 1 ? Listener::alive : Listener::dying;
 }
 
 }  // namespace
@@ -122,8 +136,8 @@ Result<void> ListenSocket::open_unix() {
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);
   fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd_ < 0) return socket_error(address_, "socket", errno);
-  int bound = ::bind(fd_, generic, sizeof(address));
-  if (bound != 0 && errno == EADDRINUSE) {
+  for (int tries = 0; ::bind(fd_, generic, sizeof(address)) != 0; ++tries) {
+    if (errno != EADDRINUSE) return socket_error(address_, "bind", errno);
     struct stat status {};
     if (::lstat(path.c_str(), &status) == 0 && !S_ISSOCK(status.st_mode)) {
       return Error{Errc::invalid,
@@ -131,12 +145,15 @@ Result<void> ListenSocket::open_unix() {
                                "was left alone, remove it or choose another path",
                                address_.to_string())};
     }
-    if (!is_stale_socket(path, address)) return socket_error(address_, "bind", EADDRINUSE);
-    if (::unlink(path.c_str()) != 0)
-      return socket_error(address_, "removing the stale socket", errno);
-    bound = ::bind(fd_, generic, sizeof(address));
+    const Listener listener = probe(address);
+    if (listener == Listener::alive || tries >= kAddressTries)
+      return socket_error(address_, "bind", EADDRINUSE);
+    if (listener == Listener::none) {
+      ::unlink(path.c_str());
+    } else {
+      std::this_thread::sleep_for(kAddressPause);
+    }
   }
-  if (bound != 0) return socket_error(address_, "bind", errno);
   remember_file();
   if (::listen(fd_, kBacklog) != 0) return socket_error(address_, "listen", errno);
   return {};
@@ -160,8 +177,10 @@ Result<void> ListenSocket::open_tcp() {
   const int on = 1;
   if (::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
     return socket_error(address_, "SO_REUSEADDR", errno);
-  if (::bind(fd_, found->ai_addr, found->ai_addrlen) != 0)
-    return socket_error(address_, "bind", errno);
+  for (int tries = 0; ::bind(fd_, found->ai_addr, found->ai_addrlen) != 0; ++tries) {
+    if (errno != EADDRINUSE || tries >= kAddressTries) return socket_error(address_, "bind", errno);
+    std::this_thread::sleep_for(kAddressPause);
+  }
   if (::listen(fd_, kBacklog) != 0) return socket_error(address_, "listen", errno);
   remember_port();
   return {};

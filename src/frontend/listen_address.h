@@ -33,6 +33,7 @@ struct ListenAddress {
 /// A socket that listens. Move only; closes (and removes its file) when destroyed.
 class ListenSocket {
  public:
+  /// Blocks for up to a second if the address is held, by a server that is being killed perhaps.
   /// Errors: busy (somebody listens there), invalid (no such host, path too long, not a socket),
   /// io.
   static Result<ListenSocket> open(const ListenAddress& address);

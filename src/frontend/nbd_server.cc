@@ -29,8 +29,20 @@ struct NbdServer::Client : ListNode {
   nbd::Connection connection;
 };
 
+// What the connections share, and what outlives the server with them.
+struct NbdServer::Clients {
+  nbd::ExportTable exports;
+  IntrusiveList<Client> list;
+  uint32_t count = 0;
+  Deadline* all_gone = nullptr;  // stop() waits here
+};
+
 NbdServer::NbdServer(UringReactor& reactor, ListenSocket socket, NbdServerOptions options)
-    : reactor_(reactor), socket_(std::move(socket)), options_(options), accept_ended_(reactor) {
+    : reactor_(reactor),
+      socket_(std::move(socket)),
+      options_(options),
+      clients_(std::make_shared<Clients>()),
+      accept_ended_(reactor) {
   LATTE_CHECK(options.connections > 0);
 }
 
@@ -48,6 +60,8 @@ Result<void> NbdServer::add_export(std::string name, std::string description, Bl
   LATTE_CHECK(!accepting_ && !stopping_);
   return clients_->exports.add(std::move(name), std::move(description), device);
 }
+
+uint32_t NbdServer::client_count() const { return clients_->count; }
 
 void NbdServer::start() {
   LATTE_CHECK(!accepting_ && !stopping_);

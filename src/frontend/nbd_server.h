@@ -55,20 +55,14 @@ class NbdServer {
   /// does not answer by then leaves its connection behind, cut off from the client.
   Task<void> stop();
 
-  uint32_t client_count() const { return clients_->count; }
+  uint32_t client_count() const;
   const ListenAddress& address() const { return socket_.address(); }
   /// The URI under which clients find `export_name` here.
   std::string uri(std::string_view export_name) const { return address().nbd_uri(export_name); }
 
  private:
   struct Client;
-  /// What the connections share, and outlives the server with them.
-  struct Clients {
-    nbd::ExportTable exports;
-    IntrusiveList<Client> list;
-    uint32_t count = 0;
-    Deadline* all_gone = nullptr;  // stop() waits here
-  };
+  struct Clients;
 
   NbdServer(UringReactor& reactor, ListenSocket socket, NbdServerOptions options);
   Task<void> accept_clients();
@@ -79,7 +73,7 @@ class NbdServer {
   UringReactor& reactor_;
   ListenSocket socket_;
   const NbdServerOptions options_;
-  std::shared_ptr<Clients> clients_ = std::make_shared<Clients>();
+  std::shared_ptr<Clients> clients_;
   bool accepting_ = false;
   bool stopping_ = false;
   WaitQueue accept_ended_;
