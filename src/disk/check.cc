@@ -117,6 +117,8 @@ Task<void> Host::check_cloud(CheckedDisk& item, const log::CloudSuper& super,
   }
   auto space = opened.take();
   const CloudImage image = co_await load_cloud_image(reactor_, *space, super.disk_id, true);
+  if (image.unreadable > 0)
+    checker.damage(fmt::format("{}: cloud log: {} segments can't be read", where, image.unreadable));
   for (const std::string& text : image.damage) checker.damage(where + ": " + text);
   std::vector<CheckedEntry> entries;
   uint64_t lost = 0;

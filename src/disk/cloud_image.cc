@@ -58,9 +58,8 @@ Task<CloudImage> load_cloud_image(Reactor& reactor, log::SegmentSpace& space, Uu
     image.damage.push_back("cloud log: belongs to another disk");
     co_return image;
   }
-  uint64_t unreadable = 0;
-  const auto found = co_await log::find_segments(reactor, space, &unreadable);
-  if (unreadable > 0) image.damage.push_back("cloud log: segments can't be read");
+  const auto found = co_await log::find_segments(reactor, space, &image.unreadable);
+  if (image.unreadable > 0) co_return image;
   ImageVisitor visitor(space, image, keep_crcs);
   log::StreamRecoveryOptions options;
   options.disk_id = disk_id;

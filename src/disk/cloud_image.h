@@ -23,6 +23,7 @@ struct CloudImage {
   std::vector<Item> items;       ///< log order
   log::StreamRecovery stream;
   std::vector<std::string> damage;
+  uint64_t unreadable = 0;       ///< segments the device failed to read: nothing is known, try again
   Seq floor;                     ///< every seq up to here is in the base
   Seq contiguous;                ///< every seq up to here is in the base or the log
   Seq highest;                   ///< no higher seq was ever given out, as far as the log tells

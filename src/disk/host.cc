@@ -271,6 +271,10 @@ Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper
   if (!opened) co_return opened.error();
   auto space = opened.take();
   const CloudImage image = co_await load_cloud_image(reactor_, *space, super.disk_id, false);
+  if (image.unreadable > 0)
+    co_return Error{Errc::io, fmt::format("{}: {} segments of the cloud log can't be read now; run latte "
+                                          "takeover again when the cloud answers",
+                                          cloud.name(), image.unreadable)};
   if (!image.damage.empty())
     co_return Error{Errc::damaged, cloud.name() + ": " + image.damage.front() +
                                        "; run latte check, and restore the cloud volume from a copy"};

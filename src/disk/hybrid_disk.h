@@ -80,9 +80,13 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
     uint64_t count = 0;
     bool exclusive = false;
   };
-  /// A seq not yet in a log for good, in seq order.
+  /// A write whose seq is not yet in a log for good; the list is in seq order.
   struct PendingSeq : ListNode {
     Seq seq;
+    Lba lba;
+    uint64_t count = 0;
+    uint64_t local_blocks = 0;  ///< of data on their way to the pool's log
+    bool direct = false;        ///< on its way to the cloud log
   };
   /// A stretch of blocks that one device request can read.
   struct Run {
@@ -108,7 +112,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<void> run_read(IoRequest& request);
   Task<void> run_flush(IoRequest& request);
   Task<IoStatus> flush_disk();
-  Task<void> forward_room();
+  Task<void> forward_room(WaitQueue& freed);
   void enter(State state, const std::string& reason);
   void on_cloud_status(IoStatus status);
   TimeNs lag_ns() const;
@@ -127,7 +131,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<void> pace(uint64_t bytes);
   bool local_usable() const { return !pool_.failed() && !local_->failed(); }
   bool local_room(uint64_t blocks) const;
-  bool cloud_room(uint64_t blocks) const;
+  bool cloud_room(uint64_t blocks);
   void install_local(const log::Append& append);
   void install_cloud(Lba lba, uint64_t count, log::BlockAddress address, Seq seq);
   void install_cloud_extent(Lba lba, uint64_t count, ExtentKind kind, Seq seq);
@@ -157,6 +161,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   void add_ship_data(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
                      std::span<const std::byte> data, std::span<const uint32_t> crcs);
   Task<bool> append_ship_batch(ShipBatch& batch);
+  bool direct_under_way(const log::Entry& entry);
+  void drop_superseded(ShipBatch& batch, size_t index);
   void finish_ship_batch(ShipBatch& batch);
   Seq contiguous_seq() const;
   bool ship_pending() const;

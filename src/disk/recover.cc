@@ -41,6 +41,10 @@ Task<Result<void>> HybridDisk::recover_cloud() {
   if (!opened) co_return opened.error();
   cloud_space_ = opened.take();
   CloudImage image = co_await load_cloud_image(reactor_, *cloud_space_, id_, false);
+  if (image.unreadable > 0)
+    co_return Error{Errc::io, fmt::format("disk {}: {}: {} segments of the cloud log can't be read now; "
+                                          "try again when the cloud answers",
+                                          name(), cloud_.name(), image.unreadable)};
   if (!image.damage.empty())
     co_return Error{Errc::damaged,
                     fmt::format("disk {}: {}: {}; run latte check, and restore the cloud volume from "
@@ -286,25 +290,23 @@ Task<bool> HybridDisk::write_pending_notes() {
     const Lba lba(append.entry.lba);
     const uint64_t count = append.entry.count;
     if (overlaps_ticket(lba, count)) co_return false;
-    uint64_t covered = 0;
-    for (uint64_t i = 0; i < count; ++i)
-      covered += local_index_.find(lba + i) != BlockIndex::kNone ||
-                         local_extents_.find(lba + i, 1).found
-                     ? 1
-                     : 0;
-    if (covered > 0 && count > 1) {
-      log::Entry single = append.entry;
-      single.count = 1;
-      pending_notes_.pop_back();
-      for (uint64_t i = 0; i < count; ++i, ++single.lba) pending_notes_.push_back(single);
+    const bool covered =
+        local_index_.any_in(lba, count) || local_extents_.find(lba, count).run < count ||
+        local_extents_.find(lba, count).found;
+    if (covered && count > 1) {
+      log::Entry upper = append.entry;
+      upper.lba += count / 2;
+      upper.count -= count / 2;
+      pending_notes_.back().count = count / 2;
+      pending_notes_.push_back(upper);
       continue;
     }
-    if (covered == 0 && !local_->admit(append, 0)) {
+    if (!covered && !local_->admit(append, 0)) {
       pool_.want_room();
       co_return false;
     }
     pending_notes_.pop_back();
-    if (covered > 0) continue;
+    if (covered) continue;
     co_await local_->completed(append);
     if (append.status != IoStatus::ok) {
       on_local_failure(append.status);

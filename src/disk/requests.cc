@@ -199,16 +199,17 @@ Task<IoStatus> HybridDisk::flush_disk() {
 void HybridDisk::start() {
   LATTE_CHECK(state_ == State::recovering);
   state_ = State::online;
-  background_tasks_ = 3;
+  background_tasks_ = 4;
   reactor_.spawn(run_shipper());
   reactor_.spawn(run_applier());
-  reactor_.spawn(forward_room());
+  reactor_.spawn(forward_room(pool_.room()));
+  reactor_.spawn(forward_room(cloud_space_->freed()));
 }
 
-/// Writers without room wait for one thing, progress in the cloud; room in the pool wakes them as well.
-Task<void> HybridDisk::forward_room() {
+/// Whoever lacks room waits for one thing, progress in the cloud; free segments wake them as well.
+Task<void> HybridDisk::forward_room(WaitQueue& freed) {
   while (!background_stop_) {
-    co_await pool_.room().wait();
+    co_await freed.wait();
     cloud_progress_.notify_all();
   }
   --background_tasks_;
@@ -230,6 +231,7 @@ Task<void> HybridDisk::stop() {
   apply_work_.notify_all();
   cloud_progress_.notify_all();
   pool_.room().notify_all();
+  if (cloud_space_) cloud_space_->freed().notify_all();
   while (background_tasks_ > 0) co_await active_ended_.wait();
   if (local_ && !local_->failed()) {
     const IoStatus status = co_await local_->flush();

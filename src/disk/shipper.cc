@@ -320,22 +320,91 @@ void HybridDisk::add_ship_data(ShipBatch& batch, const log::Entry& entry,
   }
 }
 
+/// Is a newer direct write to these blocks in the cloud log already, or about to be? Then what is older
+/// waits for it to end, and does not go behind it (see drop_superseded).
+bool HybridDisk::direct_under_way(const log::Entry& entry) {
+  bool found = false;
+  pending_seqs_.for_each([&](PendingSeq& pending) {
+    found |= pending.direct && pending.seq.value > entry.seq &&
+             pending.lba.value < entry.lba + entry.count &&
+             entry.lba < pending.lba.value + pending.count;
+  });
+  return found;
+}
+
+/// Leaves out the blocks of which the cloud log has a newer version. Behind it in the log, the older one
+/// would come back once the newer one is applied and cut off. The seq itself stays accounted for: no
+/// take-over can end between the two, since the newer one is durable.
+void HybridDisk::drop_superseded(ShipBatch& batch, size_t index) {
+  const log::Entry whole = batch.items[index].append.entry;
+  if (whole.kind == log::EntryKind::empty) return;
+  const Seq seq(whole.seq);
+  const Lba lba(whole.lba);
+  std::vector<std::pair<uint64_t, uint64_t>> newer;  // (lba, end)
+  const auto add = [&](Lba from, uint64_t count) { newer.emplace_back(from.value, from.value + count); };
+  if (whole.count > cloud_index_.size()) {
+    cloud_index_.for_each([&](Lba block, uint64_t address) {
+      if (block >= lba && block - lba < whole.count && cloud_space_->seq(address) > seq) add(block, 1);
+    });
+  } else {
+    for (uint64_t i = 0; i < whole.count; ++i) {
+      const uint64_t address = cloud_index_.find(lba + i);
+      if (address != BlockIndex::kNone && cloud_space_->seq(address) > seq) add(lba + i, 1);
+    }
+  }
+  cloud_extents_.for_each_in(lba, whole.count,
+                             [&](Lba from, uint64_t count, const ExtentMap::Range& range) {
+                               if (range.seq > seq) add(from, count);
+                             });
+  if (newer.empty() || planted(Planted::drop_sequence_check)) return;
+  std::sort(newer.begin(), newer.end());
+  newer.emplace_back(lba.value + whole.count, lba.value + whole.count);
+  const log::BlockAddress local_address = batch.items[index].local_address;
+  const std::byte* data = batch.items[index].append.data;
+  uint64_t at = lba.value;
+  bool first = true;
+  for (const auto& [from, end] : newer) {
+    if (from > at) {
+      auto& piece = first ? batch.items[index] : batch.items.emplace_back();
+      first = false;
+      piece.append.entry = whole;
+      piece.append.entry.lba = at;
+      piece.append.entry.count = from - at;
+      piece.append.data = data == nullptr ? nullptr : data + (at - lba.value) * kBlockBytes;
+      piece.local_address = local_address + (at - lba.value);
+    }
+    at = std::max(at, end);
+  }
+  if (!first) return;
+  log::Append& append = batch.items[index].append;
+  append.entry.kind = log::EntryKind::empty;
+  append.entry.lba = 0;
+  append.entry.count = 1;
+  append.data = nullptr;
+}
+
 Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
   if (planted(Planted::reorder_ship)) {
     for (size_t i = 0, j = batch.items.size(); i + 1 < j; ++i, --j)
       std::swap(batch.items[i].append.entry.seq, batch.items[j - 1].append.entry.seq);
   }
   size_t admitted = 0;
-  for (auto& item : batch.items) {
+  while (admitted < batch.items.size() && !cloud_stream_->failed() && !background_stop_) {
+    log::Append& append = batch.items[admitted].append;
     bool taken = false;
-    while (!cloud_stream_->failed() && !background_stop_) {
-      taken = cloud_stream_->admit(item.append, kCarryReserve);
-      if (taken) break;
-      apply_work_.notify_all();
-      co_await cloud_progress_.wait();
+    if (!direct_under_way(append.entry)) {
+      drop_superseded(batch, admitted);
+      taken = cloud_stream_->admit(append, kCarryReserve);
     }
-    if (!taken) break;
-    ++admitted;
+    if (taken) {
+      ++admitted;
+      continue;
+    }
+    apply_work_.notify_all();
+    if (cloud_stream_->idle())
+      co_await cloud_progress_.wait();
+    else
+      co_await cloud_stream_->progress().wait();
   }
   for (size_t i = 0; i < admitted; ++i) co_await cloud_stream_->completed(batch.items[i].append);
   if (background_stop_ && admitted < batch.items.size()) co_return false;

@@ -10,10 +10,10 @@
 namespace latte {
 namespace {
 
-/// Share of the cloud log that direct writes leave to the shipper, as one in so many segments. With
-/// cloud_room() it guarantees that everything dirty can still be shipped, so that the log never fills
-/// with direct writes that wait for older local ones.
-constexpr uint64_t kShipperShare = 4;
+/// Segments of the cloud log that direct writes leave free besides what shipping needs.
+constexpr uint64_t kDirectReserve = 3;
+/// Entries without data that fit a block of the cloud log, by a cautious count.
+constexpr uint64_t kNotesPerBlock = 64;
 
 /// A cloud request unanswered for so long counts as an outage.
 constexpr TimeNs kCloudAwayNs = kSecond;
@@ -88,13 +88,14 @@ bool HybridDisk::local_room(uint64_t blocks) const {
          local_->has_room(static_cast<uint32_t>(blocks), pool_.reserve_segments());
 }
 
-bool HybridDisk::cloud_room(uint64_t blocks) const {
+/// May a direct write go to the cloud log? Only if everything local that is older could still be shipped
+/// behind it: the log is cut in order, and a direct write is cut only after all older ones are shipped. A
+/// segment takes at least one largest append.
+bool HybridDisk::cloud_room(uint64_t blocks) {
   if (cloud_stream_->failed()) return false;
-  // The note for the pool's log must fit as well.
-  if (local_usable() && !local_->has_room(0, 0)) return false;
-  const uint64_t segment_bytes = uint64_t{cloud_space_->segment_blocks()} * kBlockBytes;
-  const uint64_t reserve = 2 + cloud_space_->segment_count() / kShipperShare +
-                           (dirty_bytes_ + dirty_bytes_ / 2) / segment_bytes;
+  uint64_t older = dirty_bytes_ / kBlockBytes + (last_local_seq_.value + 1 - std::min(last_local_seq_, shipped_seq_).value) / kNotesPerBlock;
+  pending_seqs_.for_each([&](PendingSeq& pending) { older += pending.local_blocks; });
+  const uint64_t reserve = kDirectReserve + older / cloud_stream_->max_append_blocks() + 1;
   // The open segment's rest is the shipper's as well, so it does not count.
   return cloud_space_->free_segments() > reserve &&
          cloud_stream_->has_room(static_cast<uint32_t>(blocks), reserve);
@@ -151,6 +152,8 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
   if (own_ticket) co_await acquire(ticket);
   const uint64_t blocks = log::has_data(kind) ? count : 0;
   PendingSeq pending;
+  pending.lba = lba;
+  pending.count = count;
   IoStatus status = IoStatus::stopped;
   while (state_ == State::online || state_ == State::stopped) {
     WriteContext context;
@@ -168,6 +171,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
         continue;
       }
       pending.seq = next_seq_;
+      pending.direct = true;
       ++next_seq_;
       pending_seqs_.push_back(pending);
       status = co_await write_direct(lba, count, data, kind, pending, true);
@@ -179,6 +183,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
       append.data = data;
       if (local_->admit(append, pool_.reserve_segments())) {
         pending.seq = next_seq_;
+        pending.local_blocks = blocks;
         ++next_seq_;
         pending_seqs_.push_back(pending);
         co_await local_->completed(append);
@@ -188,6 +193,8 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
           break;
         }
         on_local_failure(status);
+        pending.local_blocks = 0;
+        pending.direct = true;
         status = co_await write_direct(lba, count, data, kind, pending, false);
         break;
       }
@@ -222,23 +229,11 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
     on_cloud_status(cloud_stream_->failure());
     co_return cloud_stream_->failure();
   }
-  log::Append note;
-  bool noted = false;
-  if (with_note && local_usable() && !planted(Planted::lost_invalidation)) {
-    note.entry = make_entry(log::EntryKind::invalidate, lba, count, pending.seq);
-    note.cause = log::WriteCause::metadata;
-    noted = local_->admit(note, 0);
-    LATTE_CHECK(noted);  // cloud_room() looked, and nothing ran in between
-  }
   co_await cloud_stream_->completed(append);
   IoStatus status = append.status;
   // Acknowledged means durable here: the pool has no copy that would survive this process.
   if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))
     status = co_await cloud_stream_->flush();
-  if (noted) {
-    co_await local_->completed(note);
-    if (note.status != IoStatus::ok) on_local_failure(note.status);
-  }
   if (status != IoStatus::ok) {
     on_cloud_status(status);
     co_return status;
@@ -248,6 +243,18 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   else
     install_cloud_extent(lba, count, ExtentKind::zero, pending.seq);
   forget_local(lba, count, pending.seq);
+  // Only now, when the cloud has the blocks for good, may the pool's log call its older copies stale.
+  if (with_note && local_usable() && !planted(Planted::lost_invalidation)) {
+    log::Append note;
+    note.entry = make_entry(log::EntryKind::invalidate, lba, count, pending.seq);
+    note.cause = log::WriteCause::metadata;
+    if (local_->admit(note, 0)) {
+      co_await local_->completed(note);
+      if (note.status != IoStatus::ok) on_local_failure(note.status);
+    } else {
+      pending_notes_.push_back(note.entry);
+    }
+  }
   apply_work_.notify_all();
   co_return IoStatus::ok;
 }

@@ -61,6 +61,20 @@ bool BlockIndex::erase_if(Lba lba, uint64_t address) {
   return true;
 }
 
+bool BlockIndex::any_in(Lba first, uint64_t count) const {
+  const uint64_t end = first.value + count;
+  for (uint64_t lba = first.value; lba < end;) {
+    const uint64_t region_start = round_down(lba, kRegionBlocks);
+    const uint64_t stop = std::min(end, region_start + kRegionBlocks);
+    const Region& region = regions_[lba >> kRegionShift];
+    if (region.used > 0 && stop - lba == kRegionBlocks) return true;
+    for (; region.used > 0 && lba < stop; ++lba)
+      if (find(Lba(lba)) != kNone) return true;
+    lba = stop;
+  }
+  return false;
+}
+
 void BlockIndex::remove_slot(Region& region, uint32_t at) {
   // Backward-shift deletion: no tombstones, so probe lengths never degrade.
   region.slots[at] = kFree;

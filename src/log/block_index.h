@@ -48,6 +48,8 @@ class BlockIndex {
   /// Calls `visit(Lba, address)` for each indexed block in [first, first + count) and forgets it.
   template <typename Visit>
   void erase_range(Lba first, uint64_t count, Visit&& visit);
+  /// True if any block of [first, first + count) is indexed.
+  bool any_in(Lba first, uint64_t count) const;
   /// Calls `visit(Lba, address)` for every indexed block, in no particular order.
   template <typename Visit>
   void for_each(Visit&& visit) const;

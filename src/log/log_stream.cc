@@ -52,45 +52,61 @@ void LogStream::resume(std::vector<ChainSegment> chain, LogPosition end, LogPosi
   durable_count_ = 0;
 }
 
-uint32_t LogStream::usable_blocks() const { return space_.segment_blocks() - 1; }
-
-/// Blocks an append takes if it gets a record of its own, with its share of table and footer rounded
-/// up: 40 bytes a table entry and 4 a block, so one block of table serves 93 single-block appends. The
-/// worst case charges header, data, and 64 bytes per block and entry towards the table.
-uint32_t LogStream::worst_case_blocks(uint32_t data_blocks) {
-  return data_blocks + record_header_blocks(1, data_blocks);
+/// Puts one more append into the record being gathered, if record and segment have room for it.
+bool LogStream::extend_record(Fill& fill, uint32_t data_blocks, uint32_t segment_blocks) {
+  const uint32_t entries = fill.record_entries + 1;
+  const uint32_t data = fill.record_data + data_blocks;
+  if (entries > kGatherEntries || data > kGatherBlocks) return false;
+  const uint64_t total = fill.block + record_header_blocks(entries, data) + data +
+                         table_blocks(fill.table_entries + entries, fill.table_data + data) + 1;
+  if (total > segment_blocks) return false;
+  fill.record_entries = entries;
+  fill.record_data = data;
+  return true;
 }
 
-uint32_t LogStream::blocks_left() const {
-  if (!open_) return 0;
-  const uint64_t table = table_blocks(table_.size(), table_crcs_.size());
-  const uint64_t taken = next_block_ + table + 1;
-  return taken >= space_.segment_blocks()
-             ? 0
-             : static_cast<uint32_t>(space_.segment_blocks() - taken);
+void LogStream::end_record(Fill& fill) {
+  if (fill.record_entries == 0) return;
+  fill.block += record_header_blocks(fill.record_entries, fill.record_data) + fill.record_data;
+  fill.table_entries += fill.record_entries;
+  fill.table_data += fill.record_data;
+  fill.record_entries = fill.record_data = 0;
+}
+
+/// Puts one more append into the segment, in this record or the next. False = it needs another segment.
+bool LogStream::add(Fill& fill, uint32_t data_blocks, uint32_t segment_blocks) {
+  if (!fill.open) return false;
+  if (extend_record(fill, data_blocks, segment_blocks)) return true;
+  end_record(fill);
+  return extend_record(fill, data_blocks, segment_blocks);
+}
+
+LogStream::Fill LogStream::present_fill() const {
+  if (!queue_.empty()) return fill_;
+  return Fill{open_, next_block_, table_.size(), table_crcs_.size(), 0, 0};
 }
 
 bool LogStream::has_room(uint32_t data_blocks, uint64_t reserve_segments) const {
-  // One block more than the worst case: the table may grow by a block.
-  if (reserved_left_ >= worst_case_blocks(data_blocks) + 1) return true;
-  return space_.free_segments() > reserve_segments;
+  Fill fill = present_fill();
+  return add(fill, data_blocks, space_.segment_blocks()) ||
+         space_.free_segments() > reserve_segments;
 }
 
+/// Admission walks the same steps as build_record() will: same order, same limits. So an append that was
+/// admitted finds its segment claimed.
 bool LogStream::admit(Append& append, uint64_t reserve_segments) {
   LATTE_CHECK(!failed());
   const uint32_t data_blocks = append.data_blocks();
   LATTE_CHECK(data_blocks <= max_append_blocks_);
-  const uint32_t need = worst_case_blocks(data_blocks) + 1;
-  if (reserved_left_ < need) {
+  Fill fill = present_fill();
+  if (!add(fill, data_blocks, space_.segment_blocks())) {
     uint32_t segment = 0;
     if (space_.free_segments() <= reserve_segments || !space_.allocate(segment)) return false;
     claimed_.push_back(segment);
-    reserved_left_ = usable_blocks() - 2;
-    LATTE_CHECK(reserved_left_ >= need);
+    fill = Fill{true, 1, 0, 0, 0, 0};
+    LATTE_CHECK(extend_record(fill, data_blocks, space_.segment_blocks()));
   }
-  // The +1 of the table is a real charge: 4 KiB of table for each worst-case append, given back when
-  // the queue runs empty (build_record), so it never wastes room for long.
-  reserved_left_ -= need;
+  fill_ = fill;
   append.done = false;
   append.status = IoStatus::ok;
   queue_.push_back(append);
@@ -138,19 +154,14 @@ void LogStream::open_segment() {
 }
 
 void LogStream::build_record() {
-  if (!open_) open_segment();
-  // How many appends fit: the open segment's rest, the record's limits, and the table that grows along.
-  uint32_t entries = 0;
-  uint32_t data_blocks = 0;
-  queue_.for_each([&, full = false](Append& append) mutable {
-    if (full) return;
-    const uint32_t e = entries + 1;
-    const uint32_t d = data_blocks + append.data_blocks();
-    const uint64_t total = next_block_ + record_header_blocks(e, d) + d +
-                           table_blocks(table_.size() + e, table_crcs_.size() + d) + 1;
-    full = e > kGatherEntries || d > kGatherBlocks || total > space_.segment_blocks();
-    if (!full) entries = e, data_blocks = d;
+  if (!open_) open_segment();  // the first append of the queue claimed one
+  Fill fill{true, next_block_, table_.size(), table_crcs_.size(), 0, 0};
+  bool full = false;
+  queue_.for_each([&](Append& append) {
+    full = full || !extend_record(fill, append.data_blocks(), space_.segment_blocks());
   });
+  const uint32_t entries = fill.record_entries;
+  const uint32_t data_blocks = fill.record_data;
   if (entries == 0) {
     seal_segment();
     return;
@@ -186,14 +197,6 @@ void LogStream::build_record() {
   ++records_inflight_;
   account_.add(WriteCause::metadata, batch->memory.size());
   reactor_.spawn(write_batch(batch));
-  // The worst case charged a header and a table block per append; settle when nothing is queued.
-  if (!queue_.empty()) return;
-  while (!claimed_.empty()) {
-    space_.release(claimed_.back());
-    claimed_.pop_back();
-  }
-  const uint32_t left = blocks_left();
-  reserved_left_ = left > 2 ? left - 2 : 0;
 }
 
 void LogStream::fill_header(Batch& batch, std::span<std::byte> header, uint32_t data_blocks) {
@@ -267,7 +270,6 @@ void LogStream::seal_segment() {
   LATTE_CHECK(at >= next_block_);
   segment.sealed = true;
   open_ = false;
-  if (claimed_.empty()) reserved_left_ = 0;
   batch->end = assigned_end_;
   batch->iov.push_back({batch->memory.data(), batch->memory.size()});
   batch->request.op = IoOp::write;

@@ -119,6 +119,8 @@ class LogStream final : private TurnHook {
   LogPosition completed_end() const { return completed_end_; }
   LogPosition assigned_end() const { return assigned_end_; }
   LogPosition durable_end() const { return durable_; }
+  /// Notified when something completed or failed.
+  WaitQueue& progress() { return progress_; }
   bool idle() const { return inflight_.empty() && queue_.empty(); }
   /// True if everything admitted has been made durable.
   bool all_durable() const { return durable_count_ == admitted_count_; }
@@ -129,6 +131,19 @@ class LogStream final : private TurnHook {
 
  private:
   struct Batch;
+  /// How full a segment is, with a record being gathered.
+  struct Fill {
+    bool open = false;
+    uint32_t block = 0;        // next free one
+    uint64_t table_entries = 0;
+    uint64_t table_data = 0;
+    uint32_t record_entries = 0;
+    uint32_t record_data = 0;
+  };
+  static bool extend_record(Fill& fill, uint32_t data_blocks, uint32_t segment_blocks);
+  static void end_record(Fill& fill);
+  static bool add(Fill& fill, uint32_t data_blocks, uint32_t segment_blocks);
+  Fill present_fill() const;
 
   void at_turn_end() override;
   void build_record();
@@ -137,9 +152,6 @@ class LogStream final : private TurnHook {
   Task<void> write_batch(Batch* batch);
   void finish_batches();
   void fill_header(Batch& batch, std::span<std::byte> header, uint32_t data_blocks);
-  uint32_t blocks_left() const;
-  static uint32_t worst_case_blocks(uint32_t data_blocks);
-  uint32_t usable_blocks() const;
   Batch* new_batch();
 
   Reactor& reactor_;
@@ -158,7 +170,7 @@ class LogStream final : private TurnHook {
   std::vector<TableEntry> table_;    // of the open segment
   std::vector<uint32_t> table_crcs_;
   Buffer pending_segment_header_;    // goes out with the segment's first record
-  uint32_t reserved_left_ = 0;       // of the last segment allocated, by worst case
+  Fill fill_;                        // as it will be once queue_ is written; see admit()
 
   IntrusiveList<Append> queue_;      // admitted, not in a record yet
   std::deque<Batch*> inflight_;      // in order
