@@ -33,13 +33,21 @@ struct HybridDisk::ApplyItem {
   uint32_t offset_blocks = 0;  // in the segment's bytes
 };
 
+// What applying a segment means, gathered at one instant.
+struct HybridDisk::ApplyWork {
+  std::vector<ApplyItem> items;     // blocks to write to the base
+  std::vector<log::Entry> zeroes;   // ranges to zero in it
+  Seq newest_over;                  // highest seq that hides something of the segment
+};
+
 /// The front segment is closed, and no take-over can cut anything of it.
 bool HybridDisk::front_appliable() const {
   const auto& chain = cloud_stream_->chain();
   if (chain.empty()) return false;
   const bool closed = chain.size() > 1 || !cloud_stream_->open();
   if (planted(Planted::apply_unshipped)) return closed;
-  return closed && Seq(chain.front().max_seq) <= contiguous_seq();
+  const Seq contiguous = contiguous_seq();
+  return closed && Seq(chain.front().max_seq) <= contiguous && apply_hold_ <= contiguous;
 }
 
 bool HybridDisk::apply_wanted() const {
@@ -95,26 +103,80 @@ Task<bool> HybridDisk::apply_front() {
     on_cloud_status(IoStatus::checksum);
     co_return false;
   }
-  const bool data_done = co_await apply_data(segment, content);
+  ApplyWork work = gather_apply_work(segment, content);
+  if (work.newest_over > contiguous_seq() && !planted(Planted::apply_unshipped)) {
+    // A direct write hides something of this segment, and a take-over could still cut that write off:
+    // then what it hides is needed. All older writes have room to be shipped (see cloud_room()); wait.
+    apply_hold_ = work.newest_over;
+    co_return false;
+  }
+  const bool data_done = co_await apply_data(segment, work.items);
   if (!data_done) co_return false;
-  const bool extents_done = co_await apply_extents(content);
-  if (!extents_done) co_return false;
+  const bool zeroes_done = co_await apply_zeroes(work.zeroes);
+  if (!zeroes_done) co_return false;
+  const bool carried = co_await carry_lost(content);
+  if (!carried) co_return false;
   co_return co_await trim_cloud_log(segment.order + 1);
 }
 
-Task<bool> HybridDisk::apply_data(const log::LogStream::ChainSegment& segment,
-                                  const log::SegmentContent& content) {
-  std::vector<ApplyItem> items;
-  for (const log::TableEntry& entry : content.entries) {
-    if (entry.entry.kind != log::EntryKind::data) continue;
-    for (uint64_t i = 0; i < entry.entry.count; ++i) {
-      const Lba lba(entry.entry.lba + i);
-      const auto offset = static_cast<uint32_t>(entry.data_block + i);
-      const log::BlockAddress address = cloud_space_->address(segment.segment, offset);
-      if (lba.value < block_count_ && cloud_index_.find(lba) == address)
-        items.push_back(ApplyItem{lba, address, offset});
+/// The highest seq in the cloud layer that hides part of an entry's range.
+Seq HybridDisk::newest_over(const log::Entry& entry, log::BlockAddress address) const {
+  const Lba lba(entry.lba);
+  const Seq own(entry.seq);
+  Seq newest;
+  const auto see = [&](Lba block, uint64_t at) {
+    if (block < lba || block - lba >= entry.count) return;
+    if (entry.kind == log::EntryKind::data && at == address + (block - lba)) return;
+    const Seq seq = cloud_space_->seq(at);
+    if (seq > own) newest = std::max(newest, seq);
+  };
+  if (entry.count > cloud_index_.size()) {
+    cloud_index_.for_each(see);
+  } else {
+    for (uint64_t i = 0; i < entry.count; ++i) {
+      const uint64_t at = cloud_index_.find(lba + i);
+      if (at != BlockIndex::kNone) see(lba + i, at);
     }
   }
+  cloud_extents_.for_each_in(lba, entry.count, [&](Lba, uint64_t, const ExtentMap::Range& range) {
+    if (range.seq > own) newest = std::max(newest, range.seq);
+  });
+  return newest;
+}
+
+HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainSegment& segment,
+                                                    const log::SegmentContent& content) const {
+  ApplyWork work;
+  for (const log::TableEntry& item : content.entries) {
+    const log::Entry& entry = item.entry;
+    if (!range_within(entry.lba, entry.count, block_count_)) continue;
+    const log::BlockAddress address = cloud_space_->address(segment.segment, item.data_block);
+    if (entry.kind == log::EntryKind::data) {
+      for (uint64_t i = 0; i < entry.count; ++i)
+        if (cloud_index_.find(Lba(entry.lba + i)) == address + i)
+          work.items.push_back(ApplyItem{Lba(entry.lba + i), address + i,
+                                         static_cast<uint32_t>(item.data_block + i)});
+    } else if (entry.kind == log::EntryKind::zero) {
+      cloud_extents_.for_each_in(Lba(entry.lba), entry.count,
+                                 [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
+                                   if (range.kind != ExtentKind::zero ||
+                                       range.seq.value != entry.seq)
+                                     return;
+                                   log::Entry zero = entry;
+                                   zero.lba = lba.value;
+                                   zero.count = count;
+                                   work.zeroes.push_back(zero);
+                                 });
+    } else if (entry.kind != log::EntryKind::lost) {
+      continue;
+    }
+    work.newest_over = std::max(work.newest_over, newest_over(entry, address));
+  }
+  return work;
+}
+
+Task<bool> HybridDisk::apply_data(const log::LogStream::ChainSegment& segment,
+                                  std::vector<ApplyItem>& items) {
   if (items.empty()) co_return true;
   Buffer bytes(size_t{cloud_space_->segment_blocks()} * kBlockBytes);
   const bool read = co_await read_for_apply(segment, items, bytes.span());
@@ -211,36 +273,24 @@ Task<void> HybridDisk::write_member(IoGroup& group, uint64_t offset, std::vector
   group.ended.notify_all();
 }
 
-/// Zeroes go to the base; what is lost is written again at the log's head, or it would be forgotten.
-Task<bool> HybridDisk::apply_extents(const log::SegmentContent& content) {
-  struct Zero {
-    Lba lba;
-    uint64_t count;
-    Seq seq;
-  };
-  std::vector<Zero> zeroes;
-  for (const log::TableEntry& item : content.entries) {
-    if (item.entry.kind != log::EntryKind::zero) continue;
-    cloud_extents_.for_each_in(Lba(item.entry.lba), item.entry.count,
-                               [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
-                                 if (range.kind == ExtentKind::zero &&
-                                     range.seq.value == item.entry.seq)
-                                   zeroes.push_back(Zero{lba, count, range.seq});
-                               });
-  }
-  for (const Zero& zero : zeroes) {
+Task<bool> HybridDisk::apply_zeroes(const std::vector<log::Entry>& zeroes) {
+  for (const log::Entry& zero : zeroes) {
     const uint64_t bytes = zero.count * kBlockBytes;
     for (uint64_t at = 0; at < bytes; at += kDiscardBytes) {
       const uint64_t length = std::min(kDiscardBytes, bytes - at);
-      const IoStatus status =
-          co_await base_.discard(zero.lba.value * kBlockBytes + at, length);
+      const IoStatus status = co_await base_.discard(zero.lba * kBlockBytes + at, length);
       if (status == IoStatus::ok) continue;
       on_cloud_status(status);
       co_return false;
     }
-    cloud_extents_.erase_up_to(zero.lba, zero.count, zero.seq);
+    cloud_extents_.erase_up_to(Lba(zero.lba), zero.count, Seq(zero.seq));
   }
-  // Blocks found lost while reading this segment are in the extents as well, under a data entry.
+  co_return true;
+}
+
+/// What is lost is written again at the log's head, or it would be forgotten. Blocks found lost while
+/// reading this segment are in the extents as well, under a data entry.
+Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
   std::vector<log::Entry> lost;
   for (const log::TableEntry& item : content.entries) {
     if (item.entry.kind != log::EntryKind::lost && item.entry.kind != log::EntryKind::data) continue;
@@ -258,10 +308,6 @@ Task<bool> HybridDisk::apply_extents(const log::SegmentContent& content) {
                                });
   }
   if (lost.empty()) co_return true;
-  co_return co_await carry_lost(lost);
-}
-
-Task<bool> HybridDisk::carry_lost(const std::vector<log::Entry>& lost) {
   for (const log::Entry& entry : lost) {
     log::Append append;
     append.entry = entry;

@@ -163,6 +163,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<bool> append_ship_batch(ShipBatch& batch);
   bool direct_under_way(const log::Entry& entry);
   void drop_superseded(ShipBatch& batch, size_t index);
+  void mark_pieces(ShipBatch& batch, size_t index);
   void finish_ship_batch(ShipBatch& batch);
   Seq contiguous_seq() const;
   bool ship_pending() const;
@@ -174,18 +175,22 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
 
   // applier.cc
   struct ApplyItem;
+  struct ApplyWork;
   Task<void> run_applier();
   bool apply_wanted() const;
   Task<bool> apply_front();
+  ApplyWork gather_apply_work(const log::LogStream::ChainSegment& segment,
+                              const log::SegmentContent& content) const;
+  Seq newest_over(const log::Entry& entry, log::BlockAddress address) const;
   Task<bool> apply_data(const log::LogStream::ChainSegment& segment,
-                        const log::SegmentContent& content);
+                        std::vector<ApplyItem>& items);
   Task<bool> read_for_apply(const log::LogStream::ChainSegment& segment,
                             std::vector<ApplyItem>& items, std::span<std::byte> bytes);
   Task<bool> write_runs(const std::vector<ApplyItem>& items, std::span<const std::byte> bytes);
   Task<void> write_member(IoGroup& group, uint64_t offset, std::vector<iovec> iov,
                           uint64_t length);
-  Task<bool> apply_extents(const log::SegmentContent& content);
-  Task<bool> carry_lost(const std::vector<log::Entry>& lost);
+  Task<bool> apply_zeroes(const std::vector<log::Entry>& zeroes);
+  Task<bool> carry_lost(const log::SegmentContent& content);
   Task<bool> trim_cloud_log(uint64_t tail_order);
   bool front_appliable() const;
   Task<bool> abandon_pool();
@@ -253,6 +258,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   std::vector<LagSample> lag_samples_;  // oldest first from lag_head_ on; see note_written()
   size_t lag_head_ = 0;
   Seq urgent_seq_;                 // somebody waits for this to be in the cloud
+  Seq apply_hold_;                 // the front segment can be applied once this is contiguous
   bool draining_ = false;
   bool background_stop_ = false;
   size_t background_tasks_ = 0;

@@ -18,7 +18,10 @@ constexpr uint32_t kReinsertShare = 2;
 }  // namespace
 
 size_t HybridDisk::reclaimable_segments() const {
-  if (!local_ || local_->failed() || state_ == State::recovering) return 0;
+  if (!local_ || state_ == State::recovering) return 0;
+  // Another host has the disk: what this pool holds of it counts for nothing.
+  if (state_ == State::fenced) return local_->idle() ? local_->chain().size() : 0;
+  if (local_->failed()) return 0;
   const auto& chain = local_->chain();
   const log::LogPosition shipped = shipped_end();
   size_t count = 0;
@@ -42,6 +45,11 @@ Task<void> HybridDisk::seal_if_shipped() {
 }
 
 Task<void> HybridDisk::evacuate_front() {
+  if (state_ == State::fenced) {
+    if (!local_->failed()) local_->fail(IoStatus::fenced);
+    local_->close();
+    co_return;
+  }
   const log::LogStream::ChainSegment segment = local_->chain().front();
   log::SegmentSpace& space = pool_.space();
   log::FoundSegment found;

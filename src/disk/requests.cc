@@ -253,6 +253,7 @@ void HybridDisk::enter(State state, const std::string& reason) {
   cloud_progress_.notify_all();
   tickets_changed_.notify_all();
   pool_.room().notify_all();
+  pool_.poke();
 }
 
 void HybridDisk::on_cloud_status(IoStatus status) {

@@ -383,6 +383,14 @@ void HybridDisk::drop_superseded(ShipBatch& batch, size_t index) {
   append.data = nullptr;
 }
 
+/// A seq that goes in several appends counts only with its last one.
+void HybridDisk::mark_pieces(ShipBatch& batch, size_t index) {
+  log::Entry& entry = batch.items[index].append.entry;
+  entry.flags = 0;
+  for (size_t i = index + 1; i < batch.items.size(); ++i)
+    if (batch.items[i].append.entry.seq == entry.seq) entry.flags = log::kMorePieces;
+}
+
 Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
   if (planted(Planted::reorder_ship)) {
     for (size_t i = 0, j = batch.items.size(); i + 1 < j; ++i, --j)
@@ -394,6 +402,7 @@ Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
     bool taken = false;
     if (!direct_under_way(append.entry)) {
       drop_superseded(batch, admitted);
+      mark_pieces(batch, admitted);
       taken = cloud_stream_->admit(append, kCarryReserve);
     }
     if (taken) {

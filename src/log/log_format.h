@@ -121,9 +121,14 @@ struct Entry {
   uint64_t lba;
   uint64_t count;                     // blocks, or seqs for empty and cut
   EntryKind kind;
-  std::array<uint8_t, 7> reserved;
+  uint8_t flags;                      // kMorePieces
+  std::array<uint8_t, 6> reserved;
 };
 static_assert(sizeof(Entry) == 32);
+
+/// Entry::flags: the write goes on in a later entry of the same seq; until that one is there, the seq does
+/// not count as complete.
+inline constexpr uint8_t kMorePieces = 1;
 
 constexpr bool has_data(EntryKind kind) {
   return kind == EntryKind::data || kind == EntryKind::copy;

@@ -125,6 +125,11 @@ class LogStream final : private TurnHook {
   /// True if everything admitted has been made durable.
   bool all_durable() const { return durable_count_ == admitted_count_; }
 
+  /// Ends a failed stream for good: its open segment counts as closed.
+  void close() {
+    LATTE_CHECK(failed());
+    open_ = false;
+  }
   /// Takes the segments below `order` out of the chain and appends them to `out`. The caller makes the
   /// new tail durable in the superblock, then releases them to the space.
   void cut_front(uint64_t order, std::vector<uint32_t>& out);
