@@ -71,6 +71,7 @@ Task<CloudImage> load_cloud_image(Reactor& reactor, log::SegmentSpace& space, Uu
     const bool range = item.entry.kind == log::EntryKind::cut ||
                        item.entry.kind == log::EntryKind::empty;
     if ((item.entry.flags & log::kMorePieces) != 0) continue;
+    if (item.entry.kind == log::EntryKind::invalidate) continue;
     image.seqs.add(Seq(item.entry.seq), range ? item.entry.count : 1);
   }
   image.contiguous = image.seqs.contiguous_from(image.floor);

@@ -135,6 +135,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   void install_local(const log::Append& append);
   void install_cloud(Lba lba, uint64_t count, log::BlockAddress address, Seq seq);
   void install_cloud_extent(Lba lba, uint64_t count, ExtentKind kind, Seq seq);
+  void forget_cloud(Lba lba, uint64_t count, Seq below);
   void forget_local(Lba lba, uint64_t count, Seq up_to);
   void on_local_failure(IoStatus status);
 
@@ -162,7 +163,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
                      std::span<const std::byte> data, std::span<const uint32_t> crcs);
   Task<bool> append_ship_batch(ShipBatch& batch);
   bool direct_under_way(const log::Entry& entry);
-  void drop_superseded(ShipBatch& batch, size_t index);
+  std::vector<log::Entry> newer_versions(const log::Entry& entry) const;
+  Task<bool> admit_to_cloud(log::Append& append);
   void mark_pieces(ShipBatch& batch, size_t index);
   void finish_ship_batch(ShipBatch& batch);
   Seq contiguous_seq() const;

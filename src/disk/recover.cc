@@ -72,6 +72,8 @@ Task<Result<void>> HybridDisk::recover_cloud() {
       install_cloud_extent(lba, entry.count, ExtentKind::zero, Seq(entry.seq));
     else if (entry.kind == log::EntryKind::lost)
       install_cloud_extent(lba, entry.count, ExtentKind::lost, Seq(entry.seq));
+    else if (entry.kind == log::EntryKind::invalidate)
+      forget_cloud(lba, entry.count, Seq(entry.seq));
   }
   known_seqs_ = std::move(image.seqs);
   shipped_seq_ = image.contiguous;

@@ -320,8 +320,8 @@ void HybridDisk::add_ship_data(ShipBatch& batch, const log::Entry& entry,
   }
 }
 
-/// Is a newer direct write to these blocks in the cloud log already, or about to be? Then what is older
-/// waits for it to end, and does not go behind it (see drop_superseded).
+/// Is a newer direct write to these blocks on its way to the cloud log? Then what is older waits for it to
+/// end, so that newer_versions() sees it.
 bool HybridDisk::direct_under_way(const log::Entry& entry) {
   bool found = false;
   pending_seqs_.for_each([&](PendingSeq& pending) {
@@ -332,55 +332,42 @@ bool HybridDisk::direct_under_way(const log::Entry& entry) {
   return found;
 }
 
-/// Leaves out the blocks of which the cloud log has a newer version. Behind it in the log, the older one
-/// would come back once the newer one is applied and cut off. The seq itself stays accounted for: no
-/// take-over can end between the two, since the newer one is durable.
-void HybridDisk::drop_superseded(ShipBatch& batch, size_t index) {
-  const log::Entry whole = batch.items[index].append.entry;
-  if (whole.kind == log::EntryKind::empty) return;
-  const Seq seq(whole.seq);
-  const Lba lba(whole.lba);
-  std::vector<std::pair<uint64_t, uint64_t>> newer;  // (lba, end)
-  const auto add = [&](Lba from, uint64_t count) { newer.emplace_back(from.value, from.value + count); };
-  if (whole.count > cloud_index_.size()) {
+/// The parts of an entry's range of which the cloud log has a newer version, as notes that say so. A write
+/// that goes to the log behind a newer one (a direct one) is followed by them: the newer one is applied
+/// and cut off first, and without the note the older one would come back at the next recovery. It can't be
+/// left out either: a take-over may end the history between the two.
+std::vector<log::Entry> HybridDisk::newer_versions(const log::Entry& entry) const {
+  std::vector<log::Entry> notes;
+  const Lba lba(entry.lba);
+  const auto add = [&](Lba from, uint64_t count, Seq seq) {
+    if (seq.value <= entry.seq) return;
+    if (!notes.empty() && notes.back().seq == seq.value &&
+        notes.back().lba + notes.back().count == from.value) {
+      notes.back().count += count;
+      return;
+    }
+    log::Entry note{};
+    note.seq = seq.value;
+    note.lba = from.value;
+    note.count = count;
+    note.kind = log::EntryKind::invalidate;
+    notes.push_back(note);
+  };
+  if (entry.count > cloud_index_.size()) {
     cloud_index_.for_each([&](Lba block, uint64_t address) {
-      if (block >= lba && block - lba < whole.count && cloud_space_->seq(address) > seq) add(block, 1);
+      if (block >= lba && block - lba < entry.count) add(block, 1, cloud_space_->seq(address));
     });
   } else {
-    for (uint64_t i = 0; i < whole.count; ++i) {
+    for (uint64_t i = 0; i < entry.count; ++i) {
       const uint64_t address = cloud_index_.find(lba + i);
-      if (address != BlockIndex::kNone && cloud_space_->seq(address) > seq) add(lba + i, 1);
+      if (address != BlockIndex::kNone) add(lba + i, 1, cloud_space_->seq(address));
     }
   }
-  cloud_extents_.for_each_in(lba, whole.count,
+  cloud_extents_.for_each_in(lba, entry.count,
                              [&](Lba from, uint64_t count, const ExtentMap::Range& range) {
-                               if (range.seq > seq) add(from, count);
+                               add(from, count, range.seq);
                              });
-  if (newer.empty() || planted(Planted::drop_sequence_check)) return;
-  std::sort(newer.begin(), newer.end());
-  newer.emplace_back(lba.value + whole.count, lba.value + whole.count);
-  const log::BlockAddress local_address = batch.items[index].local_address;
-  const std::byte* data = batch.items[index].append.data;
-  uint64_t at = lba.value;
-  bool first = true;
-  for (const auto& [from, end] : newer) {
-    if (from > at) {
-      auto& piece = first ? batch.items[index] : batch.items.emplace_back();
-      first = false;
-      piece.append.entry = whole;
-      piece.append.entry.lba = at;
-      piece.append.entry.count = from - at;
-      piece.append.data = data == nullptr ? nullptr : data + (at - lba.value) * kBlockBytes;
-      piece.local_address = local_address + (at - lba.value);
-    }
-    at = std::max(at, end);
-  }
-  if (!first) return;
-  log::Append& append = batch.items[index].append;
-  append.entry.kind = log::EntryKind::empty;
-  append.entry.lba = 0;
-  append.entry.count = 1;
-  append.data = nullptr;
+  return notes;
 }
 
 /// A seq that goes in several appends counts only with its last one.
@@ -391,31 +378,48 @@ void HybridDisk::mark_pieces(ShipBatch& batch, size_t index) {
     if (batch.items[i].append.entry.seq == entry.seq) entry.flags = log::kMorePieces;
 }
 
-Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
-  if (planted(Planted::reorder_ship)) {
-    for (size_t i = 0, j = batch.items.size(); i + 1 < j; ++i, --j)
-      std::swap(batch.items[i].append.entry.seq, batch.items[j - 1].append.entry.seq);
-  }
-  size_t admitted = 0;
-  while (admitted < batch.items.size() && !cloud_stream_->failed() && !background_stop_) {
-    log::Append& append = batch.items[admitted].append;
-    bool taken = false;
-    if (!direct_under_way(append.entry)) {
-      drop_superseded(batch, admitted);
-      mark_pieces(batch, admitted);
-      taken = cloud_stream_->admit(append, kCarryReserve);
-    }
-    if (taken) {
-      ++admitted;
-      continue;
-    }
+/// Queues an append for the cloud log, waiting for room. False = the stream failed, or the disk stops.
+Task<bool> HybridDisk::admit_to_cloud(log::Append& append) {
+  while (!cloud_stream_->failed() && !background_stop_) {
+    if (!direct_under_way(append.entry) && cloud_stream_->admit(append, kCarryReserve))
+      co_return true;
     apply_work_.notify_all();
     if (cloud_stream_->idle())
       co_await cloud_progress_.wait();
     else
       co_await cloud_stream_->progress().wait();
   }
+  co_return false;
+}
+
+Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
+  if (planted(Planted::reorder_ship)) {
+    for (size_t i = 0, j = batch.items.size(); i + 1 < j; ++i, --j)
+      std::swap(batch.items[i].append.entry.seq, batch.items[j - 1].append.entry.seq);
+  }
+  size_t admitted = 0;
+  std::deque<log::Append> notes;
+  for (; admitted < batch.items.size(); ++admitted) {
+    log::Append& append = batch.items[admitted].append;
+    mark_pieces(batch, admitted);
+    const bool taken = co_await admit_to_cloud(append);
+    if (!taken) break;
+    if (append.entry.kind == log::EntryKind::empty || planted(Planted::drop_sequence_check)) continue;
+    bool noted = true;
+    for (const log::Entry& entry : newer_versions(append.entry)) {
+      log::Append& note = notes.emplace_back();
+      note.entry = entry;
+      note.cause = log::WriteCause::metadata;
+      noted = noted && co_await admit_to_cloud(note);
+      if (!noted) break;
+    }
+    if (noted) continue;
+    notes.pop_back();
+    ++admitted;
+    break;
+  }
   for (size_t i = 0; i < admitted; ++i) co_await cloud_stream_->completed(batch.items[i].append);
+  for (log::Append& note : notes) co_await cloud_stream_->completed(note);
   if (background_stop_ && admitted < batch.items.size()) co_return false;
   IoStatus status = cloud_stream_->failure();
   if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))

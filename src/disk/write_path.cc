@@ -1,6 +1,7 @@
 // HybridDisk, the write path: tickets, pacing, the choice of tier, and installing what was written.
 #include <algorithm>
 #include <cstring>
+#include <deque>
 
 #include "base/buffer.h"
 #include "base/planted.h"
@@ -220,17 +221,23 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   append.entry = make_entry(kind, lba, count, pending.seq);
   append.data = data;
   // A write redirected from a failed pool may find the cloud log full; the applier makes room.
-  while (!cloud_stream_->failed() && !cloud_stream_->admit(append, 1)) {
-    apply_work_.notify_all();
-    co_await cloud_progress_.wait();
-    if (state_ == State::stopped) co_return IoStatus::stopped;
+  // Of two overlapping ones the older waits until the newer is in, and says behind itself that it is.
+  std::deque<log::Append> cloud_notes;
+  const bool admitted = co_await admit_to_cloud(append);
+  if (!admitted && !cloud_stream_->failed()) co_return IoStatus::stopped;
+  if (admitted) {
+    for (const log::Entry& entry : newer_versions(append.entry)) {
+      cloud_notes.emplace_back().entry = entry;
+      const bool noted = co_await admit_to_cloud(cloud_notes.back());
+      if (!noted) {
+        cloud_notes.pop_back();
+        break;
+      }
+    }
   }
-  if (cloud_stream_->failed()) {
-    on_cloud_status(cloud_stream_->failure());
-    co_return cloud_stream_->failure();
-  }
-  co_await cloud_stream_->completed(append);
-  IoStatus status = append.status;
+  if (admitted) co_await cloud_stream_->completed(append);
+  for (log::Append& note : cloud_notes) co_await cloud_stream_->completed(note);
+  IoStatus status = cloud_stream_->failure();
   // Acknowledged means durable here: the pool has no copy that would survive this process.
   if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))
     status = co_await cloud_stream_->flush();
@@ -301,6 +308,16 @@ void HybridDisk::install_cloud_extent(Lba lba, uint64_t count, ExtentKind kind, 
     cloud_index_.set(block, address);
     cloud_extents_.erase(block, 1);
   }
+}
+
+/// Forgets versions older than `below` in the cloud layer: the base has a newer one.
+void HybridDisk::forget_cloud(Lba lba, uint64_t count, Seq below) {
+  std::vector<std::pair<Lba, uint64_t>> kept;
+  cloud_index_.erase_range(lba, count, [&](Lba block, uint64_t address) {
+    if (cloud_space_->seq(address) >= below) kept.emplace_back(block, address);
+  });
+  for (const auto& [block, address] : kept) cloud_index_.set(block, address);
+  cloud_extents_.erase_up_to(lba, count, below - 1);
 }
 
 void HybridDisk::forget_local(Lba lba, uint64_t count, Seq up_to) {
