@@ -103,7 +103,7 @@ Task<void> HybridDisk::reinsert(const std::vector<std::pair<Lba, log::BlockAddre
       // Nothing may be on its way to this block: a copy behind a newer write in the log would win at
       // recovery.
       const bool current = status == IoStatus::ok && space.verify(address, data.span()) &&
-                           local_index_.find(lba) == address && !overlaps_ticket(lba, 1);
+                           local_index_.find(lba) == address && !local_under_way(lba, 1);
       if (current && local_usable() && local_->has_room(1, pool_.reserve_segments() + 1)) {
         append.entry.seq = (next_seq_ - 1).value;
         append.entry.lba = lba.value;

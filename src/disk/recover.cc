@@ -7,6 +7,7 @@
 #include "base/logging.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/planted.h"
 #include "disk/cloud_image.h"
@@ -291,7 +292,10 @@ Task<bool> HybridDisk::write_pending_notes() {
     append.cause = log::WriteCause::metadata;
     const Lba lba(append.entry.lba);
     const uint64_t count = append.entry.count;
-    if (overlaps_ticket(lba, count)) co_return false;
+    // Behind a write that is on its way into the pool's log the note would hide it, too.
+    while (local_under_way(lba, count)) co_await cloud_progress_.wait();
+    if (pending_notes_.empty() || !local_usable()) co_return local_usable();
+    if (std::memcmp(&pending_notes_.back(), &append.entry, sizeof(append.entry)) != 0) continue;
     const bool covered =
         local_index_.any_in(lba, count) || local_extents_.find(lba, count).run < count ||
         local_extents_.find(lba, count).found;

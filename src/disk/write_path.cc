@@ -57,10 +57,12 @@ void HybridDisk::release(Ticket& ticket) {
   tickets_changed_.notify_all();
 }
 
-bool HybridDisk::overlaps_ticket(Lba lba, uint64_t count) {
+/// Is a write to any of these blocks in the pool's log already, but not in the index yet?
+bool HybridDisk::local_under_way(Lba lba, uint64_t count) {
   bool overlap = false;
-  tickets_.for_each([&](Ticket& other) {
-    overlap |= other.lba.value < lba.value + count && lba.value < other.lba.value + other.count;
+  pending_seqs_.for_each([&](PendingSeq& pending) {
+    overlap |= !pending.direct && pending.lba.value < lba.value + count &&
+               lba.value < pending.lba.value + pending.count;
   });
   return overlap;
 }
