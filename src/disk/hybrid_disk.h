@@ -149,6 +149,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   bool is_shipped(log::BlockAddress local_address) const;
 
   // shipper.cc
+  struct ShipItem;
   struct ShipBatch;
   Task<void> run_shipper();
   Task<void> await_ship_work();
@@ -164,7 +165,11 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<bool> append_ship_batch(ShipBatch& batch);
   bool direct_under_way(const log::Entry& entry);
   std::vector<log::Entry> newer_versions(const log::Entry& entry) const;
+  Task<void> wait_for_cloud_room();
+  bool try_admit_to_cloud(log::Append& append);
   Task<bool> admit_to_cloud(log::Append& append);
+  Task<bool> finish_admitted(ShipBatch& batch);
+  void install_shipped(const ShipItem& item);
   void mark_pieces(ShipBatch& batch, size_t index);
   void finish_ship_batch(ShipBatch& batch);
   Seq contiguous_seq() const;
@@ -210,6 +215,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<void> seal_if_shipped() override;
   Task<void> evacuate_front() override;
   void cut_front(std::vector<uint32_t>& segments) override;
+  void pool_failed() override { on_local_failure(IoStatus::io_error); }
   Task<void> reinsert(const std::vector<std::pair<Lba, log::BlockAddress>>& hot);
 
   Reactor& reactor_;

@@ -22,6 +22,12 @@ Pool::Pool(Reactor& reactor, std::unique_ptr<log::SegmentSpace> space)
 
 void Pool::remove(Reclaimable& disk) { std::erase(disks_, &disk); }
 
+void Pool::mark_failed() {
+  if (failed_) return;
+  failed_ = true;
+  for (Reclaimable* disk : disks_) disk->pool_failed();
+}
+
 void Pool::start() {
   LATTE_CHECK(!running_);
   running_ = true;

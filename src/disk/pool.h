@@ -31,6 +31,8 @@ class Reclaimable {
   virtual Task<void> evacuate_front() = 0;
   /// Takes the evacuated front segment out of the chain.
   virtual void cut_front(std::vector<uint32_t>& segments) = 0;
+  /// The pool's device failed.
+  virtual void pool_failed() = 0;
 };
 
 class Pool {
@@ -60,7 +62,7 @@ class Pool {
 
   /// The device failed: nothing more is written to it.
   bool failed() const { return failed_; }
-  void mark_failed() { failed_ = true; }
+  void mark_failed();
 
  private:
   Task<void> run();

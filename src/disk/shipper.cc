@@ -35,6 +35,12 @@ constexpr TimeNs kDamageRetryNs = 5 * kMillisecond;
 
 }  // namespace
 
+// One append of a batch.
+struct HybridDisk::ShipItem {
+  log::Append append;
+  log::BlockAddress local_address = 0;
+};
+
 // A piece of the pool's log on its way to the cloud.
 struct HybridDisk::ShipBatch {
   Buffer bytes;
@@ -44,11 +50,11 @@ struct HybridDisk::ShipBatch {
   log::LogPosition end;              // shipped_ once the batch is durable
   Seq last_seq;
   uint64_t data_bytes = 0;           // as counted in dirty_bytes_
-  struct Item {
-    log::Append append;
-    log::BlockAddress local_address = 0;
-  };
-  std::deque<Item> items;            // stable addresses
+  bool damaged = false;              // put together from the index: seqs out of order
+  std::deque<ShipItem> items;        // stable addresses
+  size_t admitted = 0;               // of the items, queued for the cloud log
+  size_t finished = 0;               // durable there and installed
+  std::deque<log::Append> notes;     // of the admitted ones
 };
 
 TimeNs HybridDisk::ship_delay_ns() const {
@@ -238,6 +244,7 @@ Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegme
   });
   std::sort(blocks.begin(), blocks.end());
   const Seq seq(segment.max_seq);
+  batch.damaged = true;
   batch.bytes = Buffer(blocks.size() * kBlockBytes);
   for (size_t i = 0; i < blocks.size(); ++i) {
     const auto [lba, address] = blocks[i];
@@ -301,7 +308,7 @@ void HybridDisk::add_ship_data(ShipBatch& batch, const log::Entry& entry,
                                std::span<const uint32_t> crcs) {
   batch.data_bytes += data.size();
   const uint64_t most = cloud_stream_->max_append_blocks();
-  ShipBatch::Item* open = nullptr;
+  ShipItem* open = nullptr;
   for (size_t i = 0; i < crcs.size(); ++i) {
     const auto block = data.subspan(i * kBlockBytes, kBlockBytes);
     const bool good = log::bound_crc(crc32c(block), Lba(entry.lba + i), Seq(entry.seq)) == crcs[i];
@@ -378,16 +385,24 @@ void HybridDisk::mark_pieces(ShipBatch& batch, size_t index) {
     if (batch.items[i].append.entry.seq == entry.seq) entry.flags = log::kMorePieces;
 }
 
+/// Waits for what may let an append into the cloud log: room, or the end of a newer direct write.
+Task<void> HybridDisk::wait_for_cloud_room() {
+  apply_work_.notify_all();
+  if (cloud_stream_->idle())
+    co_await cloud_progress_.wait();
+  else
+    co_await cloud_stream_->progress().wait();
+}
+
+bool HybridDisk::try_admit_to_cloud(log::Append& append) {
+  return !direct_under_way(append.entry) && cloud_stream_->admit(append, kCarryReserve);
+}
+
 /// Queues an append for the cloud log, waiting for room. False = the stream failed, or the disk stops.
 Task<bool> HybridDisk::admit_to_cloud(log::Append& append) {
   while (!cloud_stream_->failed() && !background_stop_) {
-    if (!direct_under_way(append.entry) && cloud_stream_->admit(append, kCarryReserve))
-      co_return true;
-    apply_work_.notify_all();
-    if (cloud_stream_->idle())
-      co_await cloud_progress_.wait();
-    else
-      co_await cloud_stream_->progress().wait();
+    if (try_admit_to_cloud(append)) co_return true;
+    co_await wait_for_cloud_room();
   }
   co_return false;
 }
@@ -397,63 +412,88 @@ Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
     for (size_t i = 0, j = batch.items.size(); i + 1 < j; ++i, --j)
       std::swap(batch.items[i].append.entry.seq, batch.items[j - 1].append.entry.seq);
   }
-  size_t admitted = 0;
-  std::deque<log::Append> notes;
-  for (; admitted < batch.items.size(); ++admitted) {
-    log::Append& append = batch.items[admitted].append;
-    mark_pieces(batch, admitted);
-    const bool taken = co_await admit_to_cloud(append);
-    if (!taken) break;
+  bool going = true;
+  while (going && batch.admitted < batch.items.size()) {
+    log::Append& append = batch.items[batch.admitted].append;
+    mark_pieces(batch, batch.admitted);
+    if (cloud_stream_->failed() || background_stop_) break;
+    if (!try_admit_to_cloud(append)) {
+      // What is in so far can be finished, so that the applier may follow and make room.
+      if (batch.admitted > batch.finished)
+        going = co_await finish_admitted(batch);
+      else
+        co_await wait_for_cloud_room();
+      continue;
+    }
+    ++batch.admitted;
     if (append.entry.kind == log::EntryKind::empty || planted(Planted::drop_sequence_check)) continue;
-    bool noted = true;
     for (const log::Entry& entry : newer_versions(append.entry)) {
-      log::Append& note = notes.emplace_back();
+      log::Append& note = batch.notes.emplace_back();
       note.entry = entry;
       note.cause = log::WriteCause::metadata;
-      noted = noted && co_await admit_to_cloud(note);
-      if (!noted) break;
+      going = co_await admit_to_cloud(note);
+      if (going) continue;
+      batch.notes.pop_back();
+      break;
     }
-    if (noted) continue;
-    notes.pop_back();
-    ++admitted;
-    break;
   }
-  for (size_t i = 0; i < admitted; ++i) co_await cloud_stream_->completed(batch.items[i].append);
-  for (log::Append& note : notes) co_await cloud_stream_->completed(note);
-  if (background_stop_ && admitted < batch.items.size()) co_return false;
+  const bool finished = co_await finish_admitted(batch);
+  co_return finished && batch.finished == batch.items.size();
+}
+
+/// Waits until what was queued is durable in the cloud, then installs it.
+Task<bool> HybridDisk::finish_admitted(ShipBatch& batch) {
+  for (size_t i = batch.finished; i < batch.admitted; ++i)
+    co_await cloud_stream_->completed(batch.items[i].append);
+  for (log::Append& note : batch.notes) co_await cloud_stream_->completed(note);
+  batch.notes.clear();
   IoStatus status = cloud_stream_->failure();
   if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))
     status = co_await cloud_stream_->flush();
-  if (status == IoStatus::ok) co_return true;
-  on_cloud_status(status);
-  co_return false;
+  if (status != IoStatus::ok) {
+    on_cloud_status(status);
+    co_return false;
+  }
+  for (; batch.finished < batch.admitted; ++batch.finished)
+    install_shipped(batch.items[batch.finished]);
+  const bool all = batch.finished == batch.items.size();
+  if (!all && !batch.damaged && batch.finished > 0) {
+    const Seq done(batch.items[batch.finished - 1].append.entry.seq);
+    const Seq next(batch.items[batch.finished].append.entry.seq);
+    shipped_seq_ = std::max(shipped_seq_, std::min(done, next - 1));
+  }
+  cloud_progress_.notify_all();
+  apply_work_.notify_all();
+  co_return true;
 }
 
-/// The batch is durable in the cloud: hand its blocks over to the cloud layer.
-void HybridDisk::finish_ship_batch(ShipBatch& batch) {
-  for (auto& item : batch.items) {
-    const log::Entry& entry = item.append.entry;
-    const Lba lba(entry.lba);
-    switch (entry.kind) {
-      case log::EntryKind::data:
-        install_cloud(lba, entry.count, item.append.address, Seq(entry.seq));
-        break;
-      case log::EntryKind::zero:
-        install_cloud_extent(lba, entry.count, ExtentKind::zero, Seq(entry.seq));
-        local_extents_.erase_up_to(lba, entry.count, Seq(entry.seq));
-        break;
-      case log::EntryKind::lost:
-        for (uint64_t i = 0; i < entry.count; ++i) {
-          if (!local_index_.erase_if(lba + i, item.local_address + i)) continue;
-          ++stats_.lost_blocks;
-          log_error("disk {}: block {} is lost: its only copy in the pool is unreadable", name(),
-                        lba.value + i);
-        }
-        install_cloud_extent(lba, entry.count, ExtentKind::lost, Seq(entry.seq));
-        break;
-      default: break;
-    }
+/// Hands what is durable in the cloud over to the cloud layer.
+void HybridDisk::install_shipped(const ShipItem& item) {
+  const log::Entry& entry = item.append.entry;
+  const Lba lba(entry.lba);
+  switch (entry.kind) {
+    case log::EntryKind::data:
+      install_cloud(lba, entry.count, item.append.address, Seq(entry.seq));
+      break;
+    case log::EntryKind::zero:
+      install_cloud_extent(lba, entry.count, ExtentKind::zero, Seq(entry.seq));
+      local_extents_.erase_up_to(lba, entry.count, Seq(entry.seq));
+      break;
+    case log::EntryKind::lost:
+      for (uint64_t i = 0; i < entry.count; ++i) {
+        if (!local_index_.erase_if(lba + i, item.local_address + i)) continue;
+        ++stats_.lost_blocks;
+        log_error("disk {}: block {} is lost: its only copy in the pool is unreadable", name(),
+                  lba.value + i);
+      }
+      install_cloud_extent(lba, entry.count, ExtentKind::lost, Seq(entry.seq));
+      break;
+    default: break;
   }
+}
+
+/// The whole batch is in the cloud.
+void HybridDisk::finish_ship_batch(ShipBatch& batch) {
   shipped_ = std::max(shipped_, batch.end);
   shipped_seq_ = std::max(shipped_seq_, batch.last_seq);
   dirty_bytes_ -= std::min(dirty_bytes_, batch.data_bytes);
