@@ -1,0 +1,67 @@
+// Node: this host's side of a configuration, opened: engine thread, pool, and the cloud volumes of the
+// disks. What every subcommand but `status` stands on.
+//
+// Invariants:
+//  1. While a Node lives, no other process has the pool: it is locked.
+//  2. A disk that can't be opened is an error of its own; the others go on.
+// Thread rule: one thread, not the engine's; engine() may be called from several. Blocks.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "control/config.h"
+#include "control/engine_thread.h"
+#include "device/file_cloud_volume.h"
+#include "device/file_device.h"
+#include "disk/host.h"
+
+namespace latte {
+
+class Node {
+ public:
+  enum class Access : uint8_t {
+    read_write,
+    read_only,  ///< for check: nothing can be written, sizes are not compared with the configuration
+  };
+  struct Options {
+    Access access = Access::read_write;
+    bool read_pool = true;  ///< Host::open_pool() too
+  };
+
+  /// Opens and locks the pool. Waits up to kLockWaitMs for a lock: a killed process may hold it for some
+  /// milliseconds more. Errors: not_found (latte create), busy (names the holder), as Host::open_pool().
+  static Result<std::unique_ptr<Node>> open(const Config& config, Options options);
+  /// Stops the host and the engine.
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  /// Opens a disk's cloud volume, which stays until the node's end. Errors: as FileCloudVolume::open().
+  Result<CloudVolume*> open_cloud(const DiskConfig& disk);
+  /// open_cloud() and Host::attach(). Errors: of either.
+  Result<HybridDisk*> attach(const DiskConfig& disk);
+  /// Clean stop of all disks; then only engine() and stats work. Twice is fine.
+  void stop_host();
+
+  EngineThread& engine() { return *engine_; }
+  Host& host() { return *host_; }
+
+  static constexpr int kLockWaitMs = 2000;
+
+ private:
+  explicit Node(Options options) : options_(options) {}
+  Result<void> lock_pool();
+
+  const Options options_;
+  std::unique_ptr<EngineThread> engine_;  // its reactor outlives everything below
+  std::unique_ptr<FileDevice> pool_;
+  std::vector<std::unique_ptr<FileCloudVolume>> clouds_;
+  std::unique_ptr<Host> host_;
+  bool pool_read_ = false;
+  bool host_stopped_ = false;
+};
+
+}  // namespace latte
