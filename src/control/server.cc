@@ -1,0 +1,169 @@
+#include "control/server.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/logging.h"
+#include "control/config_values.h"
+#include "disk/hybrid_disk.h"
+
+namespace latte {
+namespace {
+
+// Logs how long a step of start or stop took.
+class StepTimer {
+ public:
+  explicit StepTimer(std::string what) : what_(std::move(what)) {}
+  ~StepTimer() {
+    const auto took = std::chrono::steady_clock::now() - started_;
+    log_info("{}: {} ms", what_,
+             std::chrono::duration_cast<std::chrono::milliseconds>(took).count());
+  }
+
+ private:
+  const std::string what_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::start(const Config& config, Options options) {
+  std::unique_ptr<Server> server(new Server(config));
+  {
+    const StepTimer timer("pool " + config.pool.path + ": opened");
+    auto node = Node::open(config, {});
+    if (!node) return node.error();
+    server->node_ = node.take();
+  }
+  // No element moves any more: the engine has pointers into them.
+  server->disks_.resize(config.disks.size());
+  for (size_t i = 0; i < config.disks.size(); ++i) {
+    Served& served = server->disks_[i];
+    served.config = &config.disks[i];
+    const Result<void> done = server->serve_disk(served);
+    if (done) continue;
+    served.error = done.error().message;
+    log_error("{}", served.error);
+  }
+  const Result<void> enough = server->judge(options.keep_going);
+  if (!enough) return enough.error();
+  server->node_->engine().call([&] {
+    for (Served& served : server->disks_)
+      if (served.nbd) served.nbd->start();
+  });
+  for (const Served& served : server->disks_)
+    if (served.nbd)
+      log_info("disk {}: served at {}", served.config->options.name,
+               served.nbd->uri(served.config->options.name));
+  return server;
+}
+
+Result<void> Server::judge(bool keep_going) const {
+  size_t failed = 0;
+  for (const Served& served : disks_) failed += served.error.empty() ? 0 : 1;
+  if (failed == 0 || (keep_going && failed < disks_.size())) return {};
+  return Error{Errc::invalid,
+               fmt::format("{} of {} disks can't be served (see above){}", failed, disks_.size(),
+                           failed < disks_.size() ? "; --keep-going serves the others" : "")};
+}
+
+Result<void> Server::serve_disk(Served& served) {
+  const std::string& name = served.config->options.name;
+  {
+    const StepTimer timer("disk " + name + ": attached");
+    const auto attached = node_->attach(*served.config);
+    if (!attached) return attached.error();
+    served.disk = attached.value();
+  }
+  const Result<void> listening = listen(served);
+  if (listening) return {};
+  return Error{listening.error().code,
+               fmt::format("disk {}: {}", name, listening.error().message)};
+}
+
+Result<void> Server::listen(Served& served) {
+  const DiskConfig& disk = *served.config;
+  auto& engine = node_->engine();
+  auto nbd = engine.call(
+      [&] { return NbdServer::listen(engine.reactor(), disk.nbd, NbdServerOptions{}); });
+  if (!nbd) return nbd.error();
+  const Result<void> added = engine.call([&] {
+    return nbd.value()->add_export(disk.options.name,
+                                   fmt::format("Latte disk, {}", format_size(disk.options.size_bytes)),
+                                   *served.disk);
+  });
+  if (!added) return added;
+  served.nbd = nbd.take();
+  return {};
+}
+
+void Server::stop() {
+  if (stopped_ || !node_) return;
+  stopped_ = true;
+  const StepTimer timer("stopped");
+  stopping_ = true;
+  for (Served& served : disks_)
+    if (served.nbd) node_->engine().call([&] { return served.nbd->stop(); });
+  node_->stop_host();
+}
+
+Server::~Server() {
+  stop();
+  if (!node_) return;
+  // Clients that were cut off may still wait for a device; the engine's end ends them.
+  node_->engine().stop();
+  disks_.clear();
+}
+
+StatusSnapshot Server::collect() {
+  StatusSnapshot snapshot = node_->engine().call([&] {
+    StatusSnapshot result;
+    result.host = node_->host().stats();
+    for (const Served& served : disks_) {
+      DiskFacts& facts = result.disks.emplace_back();
+      facts.clients = served.nbd ? served.nbd->client_count() : 0;
+      if (served.nbd) facts.nbd_uri = served.nbd->uri(served.config->options.name);
+      facts.options = served.config->options;
+      facts.cloud = "file:" + served.config->cloud_directory;
+      facts.error = served.error;
+    }
+    return result;
+  });
+  snapshot.uptime_s = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
+                                                std::chrono::steady_clock::now() - started_)
+                                                .count());
+  return snapshot;
+}
+
+StatusSnapshot Server::snapshot() {
+  std::lock_guard lock(snapshot_mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  if (!snapshot_taken_ || now - snapshot_time_ > std::chrono::milliseconds(kSnapshotAgeMs)) {
+    snapshot_ = collect();
+    snapshot_time_ = now;
+    snapshot_taken_ = true;
+  }
+  return snapshot_;
+}
+
+Result<void> Server::drain(const std::string& disk_name, Progress* progress) {
+  const DiskConfig* disk = config_.find(disk_name);
+  if (disk == nullptr)
+    return Error{Errc::not_found, fmt::format("disk {}: the server's configuration has no such disk",
+                                              disk_name)};
+  {
+    std::lock_guard lock(drain_mutex_);
+    if (!draining_.insert(disk_name).second)
+      return Error{Errc::busy, fmt::format("disk {}: a drain is under way already; wait for its end",
+                                           disk_name)};
+  }
+  Result<void> done = Error{Errc::busy, "the server is stopping; latte drain again when it has ended"};
+  if (!stopping_)
+    done = node_->engine().call([&] { return node_->host().drain(disk_name, progress); });
+  std::lock_guard lock(drain_mutex_);
+  draining_.erase(disk_name);
+  return done;
+}
+
+}  // namespace latte

@@ -1,0 +1,171 @@
+#include "control/status.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "control/config_values.h"
+
+namespace latte {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr double kNsPerUs = 1e3;
+constexpr double kNsPerSecond = 1e9;
+
+Json latency_json(const Histogram& histogram) {
+  const auto us = [&](double quantile) {
+    return static_cast<double>(histogram.quantile_ns(quantile)) / kNsPerUs;
+  };
+  return Json{{"p50", us(0.50)}, {"p99", us(0.99)}, {"p999", us(0.999)}};
+}
+
+Json traffic_json(const DeviceTraffic& traffic) {
+  return Json{{"reads", traffic.reads},
+              {"writes", traffic.writes},
+              {"read_bytes", traffic.read_bytes},
+              {"write_bytes", traffic.write_bytes},
+              {"errors", traffic.errors}};
+}
+
+Json pool_json(const PoolStats& pool) {
+  return Json{{"size_bytes", pool.size_bytes},
+              {"used_bytes", pool.used_bytes},
+              {"dirty_bytes", pool.dirty_bytes},
+              {"written_bytes",
+               {{"user", pool.written.user},
+                {"admission", pool.written.admission},
+                {"reinsertion", pool.written.reinsertion},
+                {"metadata", pool.written.metadata}}},
+              {"index_bytes", pool.index_bytes},
+              {"failed", pool.failed}};
+}
+
+Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
+  Json json{{"name", facts.options.name},
+            {"size_bytes", facts.options.size_bytes},
+            {"state", facts.error.empty() ? disk.state : "failed"},
+            {"generation", disk.generation},
+            {"lag_seconds", static_cast<double>(disk.lag_ns) / kNsPerSecond},
+            {"dirty_bytes", disk.dirty_bytes},
+            {"reads", disk.reads},
+            {"writes", disk.writes},
+            {"read_bytes", disk.read_bytes},
+            {"write_bytes", disk.write_bytes},
+            {"read_hit_ratio", read_hit_ratio(disk)},
+            {"read_latency_us", latency_json(disk.read_latency)},
+            {"write_latency_us", latency_json(disk.write_latency)},
+            {"cloud", traffic_json(disk.cloud)}};
+  // Beyond the contract.
+  json["cloud"]["name"] = facts.cloud;
+  json["id"] = disk.id.is_nil() ? "" : disk.id.to_string();
+  json["reason"] = facts.error.empty() ? disk.reason : facts.error;
+  json["nbd"] = facts.nbd_uri;
+  json["clients"] = facts.clients;
+  json["durability"] = facts.options.durability == Durability::cloud ? "cloud" : "local";
+  if (facts.options.max_lag_ns == kNoLagLimit)
+    json["max_lag_seconds"] = nullptr;
+  else
+    json["max_lag_seconds"] = static_cast<double>(facts.options.max_lag_ns) / kNsPerSecond;
+  json["unapplied_bytes"] = disk.unapplied_bytes;
+  json["cached_bytes"] = disk.cached_blocks * kBlockBytes;
+  json["flushes"] = disk.flushes;
+  json["discards"] = disk.discards;
+  json["checksum_errors"] = disk.checksum_errors;
+  json["lost_bytes"] = disk.lost_blocks * kBlockBytes;
+  json["throttled_seconds"] = static_cast<double>(disk.throttled_ns) / kNsPerSecond;
+  return json;
+}
+
+// Values out of a document that may lack them or have another type there.
+uint64_t number(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+}
+double real(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number() ? found->get<double>() : 0;
+}
+std::string words(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+Json part(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() ? *found : Json::object();
+}
+
+std::string disk_text(const Json& disk) {
+  std::string text = fmt::format("disk {}: {}, {}, generation {}\n", words(disk, "name"),
+                                 words(disk, "state"), format_size(number(disk, "size_bytes")),
+                                 number(disk, "generation"));
+  if (!words(disk, "reason").empty()) text += fmt::format("  reason     {}\n", words(disk, "reason"));
+  text += fmt::format("  nbd        {}, {} clients\n", words(disk, "nbd"), number(disk, "clients"));
+  const Json cloud = part(disk, "cloud");
+  text += fmt::format("  cloud      {}: {} read in {}, {} written in {}\n", words(cloud, "name"),
+                      format_size(number(cloud, "read_bytes")), number(cloud, "reads"),
+                      format_size(number(cloud, "write_bytes")), number(cloud, "writes"));
+  const auto limit = disk.find("max_lag_seconds");
+  const bool bounded = limit != disk.end() && limit->is_number();
+  text += fmt::format("  lag        {:.3f} s ({}), {} dirty\n", real(disk, "lag_seconds"),
+                      bounded ? fmt::format("limit {} s", limit->get<double>()) : "no limit",
+                      format_size(number(disk, "dirty_bytes")));
+  const auto traffic = [&](const char* what, const char* count, const char* bytes, const char* latency,
+                           const std::string& more) {
+    const Json us = part(disk, latency);
+    text += fmt::format("  {:<10} {}, {}; {:.0f} us median, {:.0f} us p99, {:.0f} us p99.9{}\n", what,
+                        number(disk, count), format_size(number(disk, bytes)), real(us, "p50"),
+                        real(us, "p99"), real(us, "p999"), more);
+  };
+  traffic("reads", "reads", "read_bytes", "read_latency_us",
+          fmt::format("; {:.1f} % from the pool", real(disk, "read_hit_ratio") * 100));
+  traffic("writes", "writes", "write_bytes", "write_latency_us", "");
+  return text;
+}
+
+}  // namespace
+
+const DiskStats* StatusSnapshot::stats_of(const std::string& name) const {
+  for (const DiskStats& disk : host.disks)
+    if (disk.name == name) return &disk;
+  return nullptr;
+}
+
+double read_hit_ratio(const DiskStats& disk) {
+  const uint64_t all = disk.read_hit_blocks + disk.read_miss_blocks;
+  return all == 0 ? 0 : static_cast<double>(disk.read_hit_blocks) / static_cast<double>(all);
+}
+
+Json status_json(const StatusSnapshot& snapshot) {
+  Json disks = Json::array();
+  const DiskStats nothing;
+  for (const DiskFacts& facts : snapshot.disks) {
+    const DiskStats* stats = snapshot.stats_of(facts.options.name);
+    disks.push_back(disk_json(facts, stats == nullptr ? nothing : *stats));
+  }
+  return Json{{"version", LATTE_VERSION},
+              {"pool", pool_json(snapshot.host.pool)},
+              {"disks", std::move(disks)},
+              {"uptime_seconds", snapshot.uptime_s}};
+}
+
+std::string status_text(const Json& status) {
+  const Json pool = part(status, "pool");
+  const Json written = part(pool, "written_bytes");
+  const bool failed = part(pool, "failed") == Json(true);
+  std::string text = fmt::format(
+      "latte {}, up {}\npool: {} of {} used, {} dirty{}\n"
+      "  written    {} user, {} admission, {} reinsertion, {} metadata\n",
+      words(status, "version"), format_duration_s(number(status, "uptime_seconds")),
+      format_size(number(pool, "used_bytes")), format_size(number(pool, "size_bytes")),
+      format_size(number(pool, "dirty_bytes")), failed ? ", FAILED" : "",
+      format_size(number(written, "user")), format_size(number(written, "admission")),
+      format_size(number(written, "reinsertion")), format_size(number(written, "metadata")));
+  const Json disks = part(status, "disks");
+  if (disks.is_array())
+    for (const Json& disk : disks) text += disk_text(disk);
+  return text;
+}
+
+}  // namespace latte

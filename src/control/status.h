@@ -1,0 +1,42 @@
+// What the server tells about itself, as JSON (`latte status --json`, /status) and for people.
+//
+// The JSON's keys are a contract with other tools: keys are added, never renamed or given another meaning.
+// Thread rule: none; plain values.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "disk/host.h"
+#include "disk/stats.h"
+
+namespace latte {
+
+/// What the engine does not know about a disk of the configuration.
+struct DiskFacts {
+  DiskOptions options;
+  std::string cloud;
+  std::string nbd_uri;   ///< empty if it is not served
+  std::string error;     ///< why it is not served
+  uint32_t clients = 0;
+};
+
+struct StatusSnapshot {
+  HostStats host;
+  std::vector<DiskFacts> disks;  ///< all of the configuration, in its order
+  uint64_t uptime_s = 0;
+
+  /// The engine's numbers of a disk, or null if it is not attached.
+  const DiskStats* stats_of(const std::string& name) const;
+};
+
+/// Share of the blocks read that came from the pool, 0 to 1; 0 before the first.
+double read_hit_ratio(const DiskStats& disk);
+
+/// The status as JSON.
+nlohmann::ordered_json status_json(const StatusSnapshot& snapshot);
+/// The same for a person, from the JSON, which may come from another version: what is missing is left out.
+std::string status_text(const nlohmann::ordered_json& status);
+
+}  // namespace latte
