@@ -53,7 +53,15 @@ bool HybridDisk::front_appliable() const {
 bool HybridDisk::apply_wanted() const {
   if (draining_) return !cloud_stream_->chain().empty();
   const uint64_t used = cloud_space_->segment_count() - cloud_space_->free_segments();
-  return used * 2 > cloud_space_->segment_count() && front_appliable();
+  return (cloud_room_wanted_ || used * 2 > cloud_space_->segment_count()) && front_appliable();
+}
+
+/// Should the open segment be closed, so that it can be applied and cut off?
+bool HybridDisk::seal_wanted() const {
+  if (!cloud_stream_->open() || cloud_stream_->failed() || !cloud_stream_->idle()) return false;
+  if (draining_) return !ship_pending() && pending_seqs_.empty();
+  return cloud_room_wanted_ && cloud_stream_->chain().size() == 1 &&
+         cloud_space_->free_segments() <= 1;
 }
 
 Task<void> HybridDisk::run_applier() {
@@ -65,7 +73,7 @@ Task<void> HybridDisk::run_applier() {
       progress = co_await abandon_pool();
     else if (apply_wanted() && front_appliable())
       progress = co_await apply_front();
-    else if (draining_ && !ship_pending() && pending_seqs_.empty() && cloud_stream_->open())
+    else if (seal_wanted())
       progress = co_await cloud_stream_->seal_open_segment() == IoStatus::ok;
     if (!progress && !background_stop_) co_await apply_work_.wait();
   }
@@ -114,8 +122,11 @@ Task<bool> HybridDisk::apply_front() {
   if (!data_done) co_return false;
   const bool zeroes_done = co_await apply_zeroes(work.zeroes);
   if (!zeroes_done) co_return false;
-  const bool carried = co_await carry_lost(content);
-  if (!carried) co_return false;
+  if (carried_order_ != segment.order) {
+    const bool carried = co_await carry_lost(content);
+    if (!carried) co_return false;
+    carried_order_ = segment.order;
+  }
   co_return co_await trim_cloud_log(segment.order + 1);
 }
 
@@ -349,6 +360,7 @@ Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
   std::vector<uint32_t> segments;
   cloud_stream_->cut_front(tail_order, segments);
   for (const uint32_t segment : segments) cloud_space_->release(segment);
+  cloud_room_wanted_ = false;
   cloud_progress_.notify_all();
   ship_work_.notify_all();
   co_return true;

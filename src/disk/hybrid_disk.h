@@ -169,6 +169,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   bool try_admit_to_cloud(log::Append& append);
   Task<bool> admit_to_cloud(log::Append& append);
   Task<bool> finish_admitted(ShipBatch& batch);
+  void note_shipped_before(const ShipBatch& batch);
   void install_shipped(const ShipItem& item);
   void mark_pieces(ShipBatch& batch, size_t index);
   void finish_ship_batch(ShipBatch& batch);
@@ -185,6 +186,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   struct ApplyWork;
   Task<void> run_applier();
   bool apply_wanted() const;
+  bool seal_wanted() const;
   Task<bool> apply_front();
   ApplyWork gather_apply_work(const log::LogStream::ChainSegment& segment,
                               const log::SegmentContent& content) const;
@@ -266,6 +268,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   std::vector<LagSample> lag_samples_;  // oldest first from lag_head_ on; see note_written()
   size_t lag_head_ = 0;
   Seq urgent_seq_;                 // somebody waits for this to be in the cloud
+  bool cloud_room_wanted_ = false; // somebody waits for room in the cloud log
+  uint64_t carried_order_ = 0;     // front segment whose lost blocks were carried on already
   Seq apply_hold_;                 // the front segment can be applied once this is contiguous
   bool draining_ = false;
   bool background_stop_ = false;

@@ -211,6 +211,7 @@ Task<void> HybridDisk::forward_room(WaitQueue& freed) {
   while (!background_stop_) {
     co_await freed.wait();
     cloud_progress_.notify_all();
+    apply_work_.notify_all();
   }
   --background_tasks_;
   active_ended_.notify_all();

@@ -387,6 +387,7 @@ void HybridDisk::mark_pieces(ShipBatch& batch, size_t index) {
 
 /// Waits for what may let an append into the cloud log: room, or the end of a newer direct write.
 Task<void> HybridDisk::wait_for_cloud_room() {
+  cloud_room_wanted_ = true;
   apply_work_.notify_all();
   if (cloud_stream_->idle())
     co_await cloud_progress_.wait();
@@ -412,6 +413,7 @@ Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
     for (size_t i = 0, j = batch.items.size(); i + 1 < j; ++i, --j)
       std::swap(batch.items[i].append.entry.seq, batch.items[j - 1].append.entry.seq);
   }
+  note_shipped_before(batch);
   bool going = true;
   while (going && batch.admitted < batch.items.size()) {
     log::Append& append = batch.items[batch.admitted].append;
@@ -456,15 +458,18 @@ Task<bool> HybridDisk::finish_admitted(ShipBatch& batch) {
   }
   for (; batch.finished < batch.admitted; ++batch.finished)
     install_shipped(batch.items[batch.finished]);
-  const bool all = batch.finished == batch.items.size();
-  if (!all && !batch.damaged && batch.finished > 0) {
-    const Seq done(batch.items[batch.finished - 1].append.entry.seq);
-    const Seq next(batch.items[batch.finished].append.entry.seq);
-    shipped_seq_ = std::max(shipped_seq_, std::min(done, next - 1));
-  }
+  note_shipped_before(batch);
   cloud_progress_.notify_all();
   apply_work_.notify_all();
   co_return true;
+}
+
+/// Every local seq below that of the batch's first unfinished item is in the cloud. Said before the item
+/// itself gets room: the applier may depend on just that.
+void HybridDisk::note_shipped_before(const ShipBatch& batch) {
+  if (batch.damaged || batch.finished == batch.items.size()) return;
+  const Seq next(batch.items[batch.finished].append.entry.seq);
+  shipped_seq_ = std::max(shipped_seq_, next - 1);
 }
 
 /// Hands what is durable in the cloud over to the cloud layer.

@@ -11,8 +11,10 @@
 namespace latte {
 namespace {
 
-/// Segments of the cloud log that direct writes leave free besides what shipping needs.
-constexpr uint64_t kDirectReserve = 3;
+/// Segments of the cloud log that direct writes leave free: for the applier's notes, and, while older
+/// local writes wait to be shipped, for those being cut short by the log's end.
+constexpr uint64_t kNotesReserve = 1;
+constexpr uint64_t kShipReserve = 3;
 /// Entries without data that fit a block of the cloud log, by a cautious count.
 constexpr uint64_t kNotesPerBlock = 64;
 
@@ -96,12 +98,14 @@ bool HybridDisk::local_room(uint64_t blocks) const {
 /// segment takes at least one largest append.
 bool HybridDisk::cloud_room(uint64_t blocks) {
   if (cloud_stream_->failed()) return false;
-  uint64_t older = dirty_bytes_ / kBlockBytes + (last_local_seq_.value + 1 - std::min(last_local_seq_, shipped_seq_).value) / kNotesPerBlock;
+  uint64_t older = dirty_bytes_ / kBlockBytes;
   pending_seqs_.for_each([&](PendingSeq& pending) { older += pending.local_blocks; });
-  const uint64_t reserve = kDirectReserve + older / cloud_stream_->max_append_blocks() + 1;
-  // The open segment's rest is the shipper's as well, so it does not count.
-  return cloud_space_->free_segments() > reserve &&
-         cloud_stream_->has_room(static_cast<uint32_t>(blocks), reserve);
+  if (ship_pending()) older += (last_local_seq_ - shipped_seq_) / kNotesPerBlock + 1;
+  uint64_t reserve = kNotesReserve;
+  if (older > 0) reserve += kShipReserve + older / cloud_stream_->max_append_blocks();
+  // While something is to be shipped, the open segment's rest is the shipper's and does not count.
+  if (older > 0 && cloud_space_->free_segments() <= reserve) return false;
+  return cloud_stream_->has_room(static_cast<uint32_t>(blocks), reserve);
 }
 
 Task<IoStatus> HybridDisk::write_unaligned(uint64_t offset, std::span<const std::byte> data) {
@@ -206,6 +210,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
     // No room on either side: reclaim, ship and apply make some.
     pool_.want_room();
     ship_work_.notify_all();
+    cloud_room_wanted_ = true;
     apply_work_.notify_all();
     co_await cloud_progress_.wait();
   }
@@ -225,6 +230,8 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   // A write redirected from a failed pool may find the cloud log full; the applier makes room.
   // Of two overlapping ones the older waits until the newer is in, and says behind itself that it is.
   std::deque<log::Append> cloud_notes;
+  while (!cloud_room(append.data_blocks()) && !cloud_stream_->failed() && !background_stop_)
+    co_await wait_for_cloud_room();
   const bool admitted = co_await admit_to_cloud(append);
   if (!admitted && !cloud_stream_->failed()) co_return IoStatus::stopped;
   if (admitted) {
