@@ -1,1 +1,70 @@
-int main() { return 0; }
+// latte: the command line.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "cli/help.h"
+
+namespace latte {
+
+int report(const Error& error, int status) {
+  fmt::print(stderr, "latte: {}\n", error.message);
+  return status;
+}
+
+namespace {
+
+struct Command {
+  const char* name;
+  int (*run)(const Arguments& arguments);
+  const CommandHelp& help;
+};
+
+int run(int argc, char** argv) {
+  const Command commands[] = {
+      {"create", run_create, kCreateHelp}, {"serve", run_serve, kServeHelp},
+      {"status", run_status, kStatusHelp}, {"drain", run_drain, kDrainHelp},
+      {"check", run_check, kCheckHelp},    {"takeover", run_takeover, kTakeoverHelp},
+  };
+  CLI::App app(kMainHelp.summary, "latte");
+  app.footer(kMainHelp.details);
+  app.set_version_flag("--version", "latte " LATTE_VERSION);
+  app.require_subcommand(1);
+  Arguments arguments;
+  const Command* chosen = nullptr;
+  for (const Command& command : commands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.help.summary);
+    sub->footer(command.help.details);
+    sub->add_option("-c,--config", arguments.config_file, "The configuration file")
+        ->required()
+        ->type_name("FILE");
+    const std::string_view name = command.name;
+    if (name == "serve")
+      sub->add_flag("--keep-going", arguments.keep_going,
+                    "Serve the disks that can be served if others can't");
+    if (name == "status")
+      sub->add_flag("--json", arguments.json, "Print JSON (docs/reference/status.md) on one line");
+    if (name == "drain") sub->add_option("DISK", arguments.disk, "Its name; all disks if left out");
+    if (name == "takeover") sub->add_option("DISK", arguments.disk, "Its name")->required();
+    sub->callback([&chosen, &command] { chosen = &command; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help and version are "errors" with exit code 0; CLI11's other codes are its own.
+    return app.exit(error) == 0 ? kExitOk : kExitCannotRun;
+  }
+  return chosen->run(arguments);
+}
+
+}  // namespace
+}  // namespace latte
+
+int main(int argc, char** argv) {
+  // A reader of our output or of a socket that goes away is an error of the write, no reason to die.
+  std::signal(SIGPIPE, SIG_IGN);
+  return latte::run(argc, argv);
+}

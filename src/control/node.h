@@ -48,6 +48,7 @@ class Node {
 
   EngineThread& engine() { return *engine_; }
   Host& host() { return *host_; }
+  uint64_t pool_size_bytes() const { return pool_->info().size_bytes; }
 
   static constexpr int kLockWaitMs = 2000;
 

@@ -1,0 +1,36 @@
+// The subcommands. Each returns the process's exit status.
+//
+// Thread rule: the main thread, once a process.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+
+namespace latte {
+
+/// Done (and, for check, no damage).
+inline constexpr int kExitOk = 0;
+/// It failed; for check, there is damage.
+inline constexpr int kExitFailed = 1;
+/// It could not begin: wrong usage or configuration; for check and takeover, the pool is in use too.
+inline constexpr int kExitCannotRun = 2;
+
+struct Arguments {
+  std::string config_file;
+  std::string disk;         ///< drain (empty: all) and takeover
+  bool json = false;        ///< status
+  bool keep_going = false;  ///< serve
+};
+
+int run_create(const Arguments& arguments);
+int run_serve(const Arguments& arguments);
+int run_status(const Arguments& arguments);
+int run_drain(const Arguments& arguments);
+int run_check(const Arguments& arguments);
+int run_takeover(const Arguments& arguments);
+
+/// Prints the error on stderr and returns `status`.
+int report(const Error& error, int status);
+
+}  // namespace latte

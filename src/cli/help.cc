@@ -1,0 +1,115 @@
+#include "cli/help.h"
+
+namespace latte {
+
+const CommandHelp kMainHelp = {
+    "Latte: disks made of a fast local drive and a cloud volume, served over NBD.",
+    R"(A disk's writes go to a log on the local pool and from there, in order, to the cloud; reads come from
+the pool while it holds the block. `latte COMMAND --help` says more about each command.
+
+EXIT STATUS
+  0   done
+  1   failed (check: damage was found)
+  2   could not begin: wrong usage or configuration (check, takeover: the pool is in use, too)
+
+EXAMPLE
+  latte create -c run.toml          make the pool and the disks
+  latte serve  -c run.toml &        serve them; prints "ready"
+  nbdinfo 'nbd+unix:///db?socket=/srv/latte/db.sock'
+  latte status -c run.toml
+
+FILES
+  The configuration is described in docs/reference/configuration.md.)"};
+
+const CommandHelp kCreateHelp = {
+    "Make the pool and the disks that are missing, and say which",
+    R"(Leaves everything that exists alone and never overwrites anything: a pool file with something else in
+it and a block device that holds data are refused, a disk that belongs to another host is named and left
+alone. The pool file is written with zeroes in full, so this takes as long as writing it does; progress is
+on stderr. Running it again does what is still missing.
+
+EXIT STATUS
+  0   everything is there
+  1   something could not be made
+  2   wrong usage or configuration
+
+EXAMPLE
+  latte create -c run.toml)"};
+
+const CommandHelp kServeHelp = {
+    "Serve all disks over NBD, in the foreground",
+    R"(Prints the one line "ready" on stdout when every disk is served; the log is on stderr. Never creates
+or adopts anything. SIGTERM or SIGINT stops cleanly: requests under way are answered, everything is
+flushed; the disks stay dirty in the pool, `latte drain` empties them into the cloud. A second signal ends
+at once. A crash or SIGKILL loses no acknowledged write: the next start recovers.
+
+If a disk can't be served, that is said and nothing is; with --keep-going the others are served, and
+`latte status` shows the disk as "failed" with the reason.
+
+EXIT STATUS
+  0   stopped by a signal
+  1   the pool or a disk can't be served (another latte serve has the pool, for example)
+  2   wrong usage or configuration
+
+EXAMPLE
+  latte serve -c run.toml)"};
+
+const CommandHelp kStatusHelp = {
+    "Show what the running server does",
+    R"(Asks the server over control.socket.
+
+EXIT STATUS
+  0   shown
+  1   no server answers
+  2   wrong usage or configuration
+
+EXAMPLES
+  latte status -c run.toml
+  latte status -c run.toml --json | jq '.disks[] | {name, lag_seconds}')"};
+
+const CommandHelp kDrainHelp = {
+    "Write everything of a disk, or of all, into its base image",
+    R"(Afterwards the base image in the cloud is the disk's whole content. Works with a running server, which
+goes on serving, and without one. Progress with rate and time left is on stderr. Interrupting it does no
+harm; the next one goes on. While clients go on writing, what they wrote meanwhile is drained too.
+
+EXIT STATUS
+  0   clean
+  1   not drained
+  2   wrong usage or configuration
+
+EXAMPLES
+  latte drain -c run.toml
+  latte drain -c run.toml db)"};
+
+const CommandHelp kCheckHelp = {
+    "Verify pool, cloud logs and bases, offline",
+    R"(Reads every byte that has a checksum, and the base images once through. Writes nothing. Findings are on
+stdout, one a line, beginning with "damage:" or "note:"; progress is on stderr. The server must not run.
+
+EXIT STATUS
+  0   clean
+  1   damage
+  2   could not run: wrong usage or configuration, the pool is in use or missing, I/O errors
+
+EXAMPLE
+  latte check -c run.toml)"};
+
+const CommandHelp kTakeoverHelp = {
+    "Make this host the owner of a disk that another host had",
+    R"(For when the other host, or its pool, is gone for good. The other host can't write to the disk any
+more, from this moment on, whatever it does. What it had not yet shipped to the cloud is lost: at most
+max_lag, and nothing flushed with durability = "cloud". The pool must exist (latte create), and no server
+may run on it. On a disk that this host owns it does nothing.
+
+EXIT STATUS
+  0   this host owns the disk
+  1   failed
+  2   could not begin: wrong usage or configuration, no such disk, or a server runs on this pool
+
+EXAMPLE
+  latte create   -c run.toml        (a fresh pool; leaves the other host's disk alone)
+  latte takeover -c run.toml db
+  latte serve    -c run.toml)"};
+
+}  // namespace latte

@@ -1,0 +1,19 @@
+// What `latte --help` and `latte COMMAND --help` say.
+#pragma once
+
+namespace latte {
+
+struct CommandHelp {
+  const char* summary;
+  const char* details;  ///< below the options
+};
+
+extern const CommandHelp kMainHelp;
+extern const CommandHelp kCreateHelp;
+extern const CommandHelp kServeHelp;
+extern const CommandHelp kStatusHelp;
+extern const CommandHelp kDrainHelp;
+extern const CommandHelp kCheckHelp;
+extern const CommandHelp kTakeoverHelp;
+
+}  // namespace latte

@@ -1,0 +1,36 @@
+// check and takeover.
+#include <fmt/format.h>
+
+#include "cli/commands.h"
+#include "control/config.h"
+#include "control/offline.h"
+
+namespace latte {
+
+int run_check(const Arguments& arguments) {
+  const auto config = load_config(arguments.config_file);
+  if (!config) return report(config.error(), kExitCannotRun);
+  const CheckReport checked = check_offline(config.value());
+  for (const Finding& finding : checked.findings)
+    fmt::print("{}: {}\n", finding.damage ? "damage" : "note", finding.text);
+  for (const Error& error : checked.not_run) report(error, kExitCannotRun);
+  if (checked.damaged()) return kExitFailed;
+  if (!checked.not_run.empty()) return kExitCannotRun;
+  fmt::print("clean: pool and {} disks\n", config.value().disks.size());
+  return kExitOk;
+}
+
+int run_takeover(const Arguments& arguments) {
+  const auto config = load_config(arguments.config_file);
+  if (!config) return report(config.error(), kExitCannotRun);
+  const auto taken = take_over_offline(config.value(), arguments.disk);
+  if (taken) {
+    fmt::print("disk {}: {}\n", arguments.disk, taken.value());
+    return kExitOk;
+  }
+  const Errc code = taken.error().code;
+  const bool not_begun = code == Errc::busy || code == Errc::not_found;
+  return report(taken.error(), not_begun ? kExitCannotRun : kExitFailed);
+}
+
+}  // namespace latte

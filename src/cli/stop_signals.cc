@@ -1,0 +1,53 @@
+#include "cli/stop_signals.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include "base/check.h"
+#include "base/logging.h"
+
+namespace latte {
+namespace {
+
+sigset_t stop_set() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+}  // namespace
+
+StopSignals::StopSignals() {
+  const sigset_t set = stop_set();
+  LATTE_CHECK(::pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0);
+  // Detached: it waits for a second signal until the process ends.
+  std::thread([this] { watch(); }).detach();
+}
+
+void StopSignals::watch() {
+  const sigset_t set = stop_set();
+  int number = 0;
+  LATTE_CHECK(::sigwait(&set, &number) == 0);
+  log_info("{}: stopping; a second signal ends at once", ::strsignal(number));
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  LATTE_CHECK(::sigwait(&set, &number) == 0);
+  log_warning("second signal: ended before the stop was complete; the next start recovers");
+  ::_exit(1);
+}
+
+void StopSignals::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return stop_; });
+}
+
+}  // namespace latte

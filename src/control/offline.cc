@@ -1,0 +1,117 @@
+#include "control/offline.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "control/node.h"
+#include "control/progress_printer.h"
+#include "disk/hybrid_disk.h"
+
+namespace latte {
+namespace {
+
+// Sizes and bytes that are not what they should be are what a check looks for; the rest (not there, in
+// use, another version, I/O errors) keeps it from looking.
+bool is_damage(const Error& error) {
+  return error.code == Errc::damaged || error.code == Errc::invalid;
+}
+
+void add(CheckReport& report, const Error& error) {
+  if (is_damage(error))
+    report.findings.push_back(Finding{true, error.message});
+  else
+    report.not_run.push_back(error);
+}
+
+Error no_such_disk(const Config& config, const std::string& disk_name) {
+  std::string names;
+  for (const DiskConfig& disk : config.disks)
+    names += (names.empty() ? "" : ", ") + disk.options.name;
+  return {Errc::not_found, fmt::format("disk {}: {} has no such disk; it has {}", disk_name, config.file,
+                                       names)};
+}
+
+Result<void> drain_one(Node& node, const DiskConfig& disk) {
+  const auto attached = node.attach(disk);
+  if (!attached) return attached.error();
+  Progress progress;
+  const ProgressPrinter printer("disk " + disk.options.name + ": draining", progress);
+  return node.engine().call([&] { return node.host().drain(disk.options.name, &progress); });
+}
+
+}  // namespace
+
+bool CheckReport::damaged() const {
+  return std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.damage; });
+}
+
+CheckReport check_offline(const Config& config) {
+  CheckReport report;
+  auto node = Node::open(config, {Node::Access::read_only, false});
+  if (!node) {
+    add(report, node.error());
+    return report;
+  }
+  Node& opened = *node.value();
+  const uint64_t size = opened.pool_size_bytes();
+  if (size != config.pool.size_bytes)
+    report.findings.push_back(
+        Finding{true, fmt::format("pool {}: has {} bytes, the configuration says {}; restore the file, or "
+                                  "correct pool.size",
+                                  config.pool.path, size, config.pool.size_bytes)});
+  std::vector<Host::CheckedDisk> disks;
+  for (const DiskConfig& disk : config.disks) {
+    const auto cloud = opened.open_cloud(disk);
+    if (cloud)
+      disks.push_back(Host::CheckedDisk{disk.options, cloud.value()});
+    else
+      add(report, cloud.error());
+  }
+  Progress progress;
+  const ProgressPrinter printer("checking", progress);
+  auto found = opened.engine().call([&] { return opened.host().check(disks, &progress); });
+  if (!found) {
+    Error error = found.error();
+    // The file is there: that no pool is in it is damage.
+    if (error.code == Errc::not_found) error.code = Errc::damaged;
+    add(report, error);
+    return report;
+  }
+  for (Finding& finding : found.value()) report.findings.push_back(std::move(finding));
+  return report;
+}
+
+Result<std::string> take_over_offline(const Config& config, const std::string& disk_name) {
+  const DiskConfig* disk = config.find(disk_name);
+  if (disk == nullptr) return no_such_disk(config, disk_name);
+  auto node = Node::open(config, {});
+  if (!node) {
+    Error error = node.error();
+    if (error.code == Errc::busy)
+      error.message += "; stop that server first, a disk is taken over while none runs on the pool";
+    return error;
+  }
+  const auto cloud = node.value()->open_cloud(*disk);
+  if (!cloud) return cloud.error();
+  std::string report;
+  const Result<void> taken = node.value()->engine().call(
+      [&] { return node.value()->host().take_over(disk->options, *cloud.value(), &report); });
+  if (!taken) return taken.error();
+  return report;
+}
+
+Result<void> drain_offline(const Config& config, const std::string& disk_name) {
+  if (!disk_name.empty() && config.find(disk_name) == nullptr) return no_such_disk(config, disk_name);
+  auto node = Node::open(config, {});
+  if (!node) return node.error();
+  for (const DiskConfig& disk : config.disks) {
+    if (!disk_name.empty() && disk.options.name != disk_name) continue;
+    const Result<void> drained = drain_one(*node.value(), disk);
+    if (!drained) return drained;
+  }
+  return {};
+}
+
+}  // namespace latte

@@ -1,0 +1,32 @@
+// What is done to pool and cloud without a server: check, take-over, drain.
+//
+// Thread rule: blocks; call it from the main thread. All lock the pool first, so a running server is an
+// error (busy, naming its process).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "control/config.h"
+#include "disk/host.h"
+
+namespace latte {
+
+struct CheckReport {
+  std::vector<Finding> findings;
+  std::vector<Error> not_run;  ///< what could not be looked at
+
+  bool damaged() const;
+};
+
+/// Verifies everything that can be opened; progress goes to stderr.
+CheckReport check_offline(const Config& config);
+/// Makes this host the owner of a disk. Returns a sentence about what was found. Errors: not_found (no
+/// such disk or pool), busy, as Host::take_over().
+Result<std::string> take_over_offline(const Config& config, const std::string& disk_name);
+/// Everything of the disk (all if empty) into its base; progress goes to stderr. Errors: busy, not_found,
+/// as Host::attach() and Host::drain().
+Result<void> drain_offline(const Config& config, const std::string& disk_name);
+
+}  // namespace latte
