@@ -37,7 +37,6 @@ struct HybridDisk::ApplyItem {
 struct HybridDisk::ApplyWork {
   std::vector<ApplyItem> items;     // blocks to write to the base
   std::vector<log::Entry> zeroes;   // ranges to zero in it
-  Seq newest_over;                  // highest seq that hides something of the segment
 };
 
 /// The front segment is closed, and no take-over can cut anything of it.
@@ -46,8 +45,7 @@ bool HybridDisk::front_appliable() const {
   if (chain.empty()) return false;
   const bool closed = chain.size() > 1 || !cloud_stream_->open();
   if (planted(Planted::apply_unshipped)) return closed;
-  const Seq contiguous = contiguous_seq();
-  return closed && Seq(chain.front().max_seq) <= contiguous && apply_hold_ <= contiguous;
+  return closed && Seq(chain.front().max_seq) <= contiguous_seq();
 }
 
 bool HybridDisk::apply_wanted() const {
@@ -112,12 +110,6 @@ Task<bool> HybridDisk::apply_front() {
     co_return false;
   }
   ApplyWork work = gather_apply_work(segment, content);
-  if (work.newest_over > contiguous_seq() && !planted(Planted::apply_unshipped)) {
-    // A direct write hides something of this segment, and a take-over could still cut that write off:
-    // then what it hides is needed. All older writes have room to be shipped (see cloud_room()); wait.
-    apply_hold_ = work.newest_over;
-    co_return false;
-  }
   const bool data_done = co_await apply_data(segment, work.items);
   if (!data_done) co_return false;
   const bool zeroes_done = co_await apply_zeroes(work.zeroes);
@@ -128,31 +120,6 @@ Task<bool> HybridDisk::apply_front() {
     carried_order_ = segment.order;
   }
   co_return co_await trim_cloud_log(segment.order + 1);
-}
-
-/// The highest seq in the cloud layer that hides part of an entry's range.
-Seq HybridDisk::newest_over(const log::Entry& entry, log::BlockAddress address) const {
-  const Lba lba(entry.lba);
-  const Seq own(entry.seq);
-  Seq newest;
-  const auto see = [&](Lba block, uint64_t at) {
-    if (block < lba || block - lba >= entry.count) return;
-    if (entry.kind == log::EntryKind::data && at == address + (block - lba)) return;
-    const Seq seq = cloud_space_->seq(at);
-    if (seq > own) newest = std::max(newest, seq);
-  };
-  if (entry.count > cloud_index_.size()) {
-    cloud_index_.for_each(see);
-  } else {
-    for (uint64_t i = 0; i < entry.count; ++i) {
-      const uint64_t at = cloud_index_.find(lba + i);
-      if (at != BlockIndex::kNone) see(lba + i, at);
-    }
-  }
-  cloud_extents_.for_each_in(lba, entry.count, [&](Lba, uint64_t, const ExtentMap::Range& range) {
-    if (range.seq > own) newest = std::max(newest, range.seq);
-  });
-  return newest;
 }
 
 HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainSegment& segment,
@@ -178,10 +145,7 @@ HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainS
                                    zero.count = count;
                                    work.zeroes.push_back(zero);
                                  });
-    } else if (entry.kind != log::EntryKind::lost) {
-      continue;
     }
-    work.newest_over = std::max(work.newest_over, newest_over(entry, address));
   }
   return work;
 }

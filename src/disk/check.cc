@@ -154,7 +154,9 @@ Task<void> Host::check_local(CheckedDisk& item, const log::CloudSuper& super,
   }
   CollectVisitor visitor;
   const log::StreamRecoveryOptions options{super.disk_id, slot->epoch, slot->tail_order};
-  (void)co_await log::recover_stream(space, options, found_, visitor);
+  const log::StreamRecovery stream = co_await log::recover_stream(space, options, found_, visitor);
+  if (stream.unreadable > 0)
+    checker.damage(fmt::format("{}: {} segments can't be read", where, stream.unreadable));
   for (const std::string& text : visitor.damage) checker.damage(where + ": " + text);
   co_await checker.verify(space, visitor.entries, where);
 }

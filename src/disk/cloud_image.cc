@@ -65,13 +65,14 @@ Task<CloudImage> load_cloud_image(Reactor& reactor, log::SegmentSpace& space, Uu
   options.disk_id = disk_id;
   options.tail_order = slot->tail_order;
   image.stream = co_await log::recover_stream(space, options, found, visitor);
+  image.unreadable = image.stream.unreadable;
+  if (image.unreadable > 0) co_return image;
   apply_cuts(image);
   image.floor = Seq(slot->floor_seq);
   for (const CloudImage::Item& item : image.items) {
     const bool range = item.entry.kind == log::EntryKind::cut ||
                        item.entry.kind == log::EntryKind::empty;
     if ((item.entry.flags & log::kMorePieces) != 0) continue;
-    if (item.entry.kind == log::EntryKind::invalidate) continue;
     image.seqs.add(Seq(item.entry.seq), range ? item.entry.count : 1);
   }
   image.contiguous = image.seqs.contiguous_from(image.floor);

@@ -7,8 +7,8 @@
 //   base
 //
 // Invariants:
-//  1. Every write has a seq, given at the instant it is admitted to a log. The pool's log holds a disk's
-//     local writes in seq order; the cloud log may hold direct writes before older shipped ones.
+//  1. Every write has a seq, given at the instant it is admitted to a log. Both logs hold a disk's writes in
+//     seq order: a write goes straight to the cloud only while nothing local waits to be shipped.
 //  2. What the local layer holds is the newest version. Within a layer a block is in the index or in an
 //     extent, never in both. The cloud layer compares seqs: a lower one never replaces a higher one.
 //  3. contiguous_seq(): every seq up to it is durable in the cloud log or the base. It never goes back.
@@ -85,7 +85,6 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
     Seq seq;
     Lba lba;
     uint64_t count = 0;
-    uint64_t local_blocks = 0;  ///< of data on their way to the pool's log
     bool direct = false;        ///< on its way to the cloud log
   };
   /// A stretch of blocks that one device request can read.
@@ -135,7 +134,6 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   void install_local(const log::Append& append);
   void install_cloud(Lba lba, uint64_t count, log::BlockAddress address, Seq seq);
   void install_cloud_extent(Lba lba, uint64_t count, ExtentKind kind, Seq seq);
-  void forget_cloud(Lba lba, uint64_t count, Seq below);
   void forget_local(Lba lba, uint64_t count, Seq up_to);
   void on_local_failure(IoStatus status);
 
@@ -163,11 +161,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   void add_ship_data(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
                      std::span<const std::byte> data, std::span<const uint32_t> crcs);
   Task<bool> append_ship_batch(ShipBatch& batch);
-  bool direct_under_way(const log::Entry& entry);
-  std::vector<log::Entry> newer_versions(const log::Entry& entry) const;
   Task<void> wait_for_cloud_room();
-  bool try_admit_to_cloud(log::Append& append);
-  Task<bool> admit_to_cloud(log::Append& append);
   Task<bool> finish_admitted(ShipBatch& batch);
   void note_shipped_before(const ShipBatch& batch);
   void install_shipped(const ShipItem& item);
@@ -190,7 +184,6 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<bool> apply_front();
   ApplyWork gather_apply_work(const log::LogStream::ChainSegment& segment,
                               const log::SegmentContent& content) const;
-  Seq newest_over(const log::Entry& entry, log::BlockAddress address) const;
   Task<bool> apply_data(const log::LogStream::ChainSegment& segment,
                         std::vector<ApplyItem>& items);
   Task<bool> read_for_apply(const log::LogStream::ChainSegment& segment,
@@ -270,7 +263,6 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Seq urgent_seq_;                 // somebody waits for this to be in the cloud
   bool cloud_room_wanted_ = false; // somebody waits for room in the cloud log
   uint64_t carried_order_ = 0;     // front segment whose lost blocks were carried on already
-  Seq apply_hold_;                 // the front segment can be applied once this is contiguous
   bool draining_ = false;
   bool background_stop_ = false;
   size_t background_tasks_ = 0;

@@ -73,8 +73,6 @@ Task<Result<void>> HybridDisk::recover_cloud() {
       install_cloud_extent(lba, entry.count, ExtentKind::zero, Seq(entry.seq));
     else if (entry.kind == log::EntryKind::lost)
       install_cloud_extent(lba, entry.count, ExtentKind::lost, Seq(entry.seq));
-    else if (entry.kind == log::EntryKind::invalidate)
-      forget_cloud(lba, entry.count, Seq(entry.seq));
   }
   known_seqs_ = std::move(image.seqs);
   shipped_seq_ = image.contiguous;
@@ -228,6 +226,12 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
   LocalVisitor visitor(*this);
   const log::StreamRecovery stream =
       co_await log::recover_stream(space, options, pool_segments, visitor);
+  if (stream.unreadable > 0)
+    co_return Error{Errc::io,
+                    fmt::format("disk {}: pool {}: {} segments can't be read; if that stays so, replace "
+                                "the pool with a new one (latte create) and take the disk over from "
+                                "the cloud (latte takeover)",
+                                name(), space.device().info().name, stream.unreadable)};
   if (visitor.damage_open) visitor.fatal = visitor.damage + ", at the end of what was written";
   if (!visitor.fatal.empty())
     co_return Error{Errc::damaged,

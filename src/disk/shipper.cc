@@ -54,7 +54,6 @@ struct HybridDisk::ShipBatch {
   std::deque<ShipItem> items;        // stable addresses
   size_t admitted = 0;               // of the items, queued for the cloud log
   size_t finished = 0;               // durable there and installed
-  std::deque<log::Append> notes;     // of the admitted ones
 };
 
 TimeNs HybridDisk::ship_delay_ns() const {
@@ -327,56 +326,6 @@ void HybridDisk::add_ship_data(ShipBatch& batch, const log::Entry& entry,
   }
 }
 
-/// Is a newer direct write to these blocks on its way to the cloud log? Then what is older waits for it to
-/// end, so that newer_versions() sees it.
-bool HybridDisk::direct_under_way(const log::Entry& entry) {
-  bool found = false;
-  pending_seqs_.for_each([&](PendingSeq& pending) {
-    found |= pending.direct && pending.seq.value > entry.seq &&
-             pending.lba.value < entry.lba + entry.count &&
-             entry.lba < pending.lba.value + pending.count;
-  });
-  return found;
-}
-
-/// The parts of an entry's range of which the cloud log has a newer version, as notes that say so. A write
-/// that goes to the log behind a newer one (a direct one) is followed by them: the newer one is applied
-/// and cut off first, and without the note the older one would come back at the next recovery. It can't be
-/// left out either: a take-over may end the history between the two.
-std::vector<log::Entry> HybridDisk::newer_versions(const log::Entry& entry) const {
-  std::vector<log::Entry> notes;
-  const Lba lba(entry.lba);
-  const auto add = [&](Lba from, uint64_t count, Seq seq) {
-    if (seq.value <= entry.seq) return;
-    if (!notes.empty() && notes.back().seq == seq.value &&
-        notes.back().lba + notes.back().count == from.value) {
-      notes.back().count += count;
-      return;
-    }
-    log::Entry note{};
-    note.seq = seq.value;
-    note.lba = from.value;
-    note.count = count;
-    note.kind = log::EntryKind::invalidate;
-    notes.push_back(note);
-  };
-  if (entry.count > cloud_index_.size()) {
-    cloud_index_.for_each([&](Lba block, uint64_t address) {
-      if (block >= lba && block - lba < entry.count) add(block, 1, cloud_space_->seq(address));
-    });
-  } else {
-    for (uint64_t i = 0; i < entry.count; ++i) {
-      const uint64_t address = cloud_index_.find(lba + i);
-      if (address != BlockIndex::kNone) add(lba + i, 1, cloud_space_->seq(address));
-    }
-  }
-  cloud_extents_.for_each_in(lba, entry.count,
-                             [&](Lba from, uint64_t count, const ExtentMap::Range& range) {
-                               add(from, count, range.seq);
-                             });
-  return notes;
-}
-
 /// A seq that goes in several appends counts only with its last one.
 void HybridDisk::mark_pieces(ShipBatch& batch, size_t index) {
   log::Entry& entry = batch.items[index].append.entry;
@@ -385,27 +334,12 @@ void HybridDisk::mark_pieces(ShipBatch& batch, size_t index) {
     if (batch.items[i].append.entry.seq == entry.seq) entry.flags = log::kMorePieces;
 }
 
-/// Waits for what may let an append into the cloud log: room, or the end of a newer direct write.
+/// Waits for what may let an append into the cloud log.
 Task<void> HybridDisk::wait_for_cloud_room() {
   cloud_room_wanted_ = true;
   apply_work_.notify_all();
-  if (cloud_stream_->idle())
-    co_await cloud_progress_.wait();
-  else
-    co_await cloud_stream_->progress().wait();
-}
-
-bool HybridDisk::try_admit_to_cloud(log::Append& append) {
-  return !direct_under_way(append.entry) && cloud_stream_->admit(append, kCarryReserve);
-}
-
-/// Queues an append for the cloud log, waiting for room. False = the stream failed, or the disk stops.
-Task<bool> HybridDisk::admit_to_cloud(log::Append& append) {
-  while (!cloud_stream_->failed() && !background_stop_) {
-    if (try_admit_to_cloud(append)) co_return true;
-    co_await wait_for_cloud_room();
-  }
-  co_return false;
+  ship_work_.notify_all();
+  co_await cloud_progress_.wait();
 }
 
 Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
@@ -419,7 +353,7 @@ Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
     log::Append& append = batch.items[batch.admitted].append;
     mark_pieces(batch, batch.admitted);
     if (cloud_stream_->failed() || background_stop_) break;
-    if (!try_admit_to_cloud(append)) {
+    if (!cloud_stream_->admit(append, kCarryReserve)) {
       // What is in so far can be finished, so that the applier may follow and make room.
       if (batch.admitted > batch.finished)
         going = co_await finish_admitted(batch);
@@ -428,16 +362,6 @@ Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
       continue;
     }
     ++batch.admitted;
-    if (append.entry.kind == log::EntryKind::empty || planted(Planted::drop_sequence_check)) continue;
-    for (const log::Entry& entry : newer_versions(append.entry)) {
-      log::Append& note = batch.notes.emplace_back();
-      note.entry = entry;
-      note.cause = log::WriteCause::metadata;
-      going = co_await admit_to_cloud(note);
-      if (going) continue;
-      batch.notes.pop_back();
-      break;
-    }
   }
   const bool finished = co_await finish_admitted(batch);
   co_return finished && batch.finished == batch.items.size();
@@ -447,8 +371,6 @@ Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
 Task<bool> HybridDisk::finish_admitted(ShipBatch& batch) {
   for (size_t i = batch.finished; i < batch.admitted; ++i)
     co_await cloud_stream_->completed(batch.items[i].append);
-  for (log::Append& note : batch.notes) co_await cloud_stream_->completed(note);
-  batch.notes.clear();
   IoStatus status = cloud_stream_->failure();
   if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))
     status = co_await cloud_stream_->flush();

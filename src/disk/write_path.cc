@@ -1,7 +1,6 @@
 // HybridDisk, the write path: tickets, pacing, the choice of tier, and installing what was written.
 #include <algorithm>
 #include <cstring>
-#include <deque>
 
 #include "base/buffer.h"
 #include "base/planted.h"
@@ -11,12 +10,8 @@
 namespace latte {
 namespace {
 
-/// Segments of the cloud log that direct writes leave free: for the applier's notes, and, while older
-/// local writes wait to be shipped, for those being cut short by the log's end.
+/// Segments of the cloud log that direct writes leave free, for the applier's notes.
 constexpr uint64_t kNotesReserve = 1;
-constexpr uint64_t kShipReserve = 3;
-/// Entries without data that fit a block of the cloud log, by a cautious count.
-constexpr uint64_t kNotesPerBlock = 64;
 
 /// A cloud request unanswered for so long counts as an outage.
 constexpr TimeNs kCloudAwayNs = kSecond;
@@ -93,19 +88,13 @@ bool HybridDisk::local_room(uint64_t blocks) const {
          local_->has_room(static_cast<uint32_t>(blocks), pool_.reserve_segments());
 }
 
-/// May a direct write go to the cloud log? Only if everything local that is older could still be shipped
-/// behind it: the log is cut in order, and a direct write is cut only after all older ones are shipped. A
-/// segment takes at least one largest append.
+/// May a write go straight to the cloud log? Not while older local ones are still to be shipped: they would
+/// come behind it in the log, which is applied and cut in order.
 bool HybridDisk::cloud_room(uint64_t blocks) {
-  if (cloud_stream_->failed()) return false;
-  uint64_t older = dirty_bytes_ / kBlockBytes;
-  pending_seqs_.for_each([&](PendingSeq& pending) { older += pending.local_blocks; });
-  if (ship_pending()) older += (last_local_seq_ - shipped_seq_) / kNotesPerBlock + 1;
-  uint64_t reserve = kNotesReserve;
-  if (older > 0) reserve += kShipReserve + older / cloud_stream_->max_append_blocks();
-  // While something is to be shipped, the open segment's rest is the shipper's and does not count.
-  if (older > 0 && cloud_space_->free_segments() <= reserve) return false;
-  return cloud_stream_->has_room(static_cast<uint32_t>(blocks), reserve);
+  if (cloud_stream_->failed() || ship_pending()) return false;
+  bool local_under_way = false;
+  pending_seqs_.for_each([&](PendingSeq& pending) { local_under_way |= !pending.direct; });
+  return !local_under_way && cloud_stream_->has_room(static_cast<uint32_t>(blocks), kNotesReserve);
 }
 
 Task<IoStatus> HybridDisk::write_unaligned(uint64_t offset, std::span<const std::byte> data) {
@@ -190,7 +179,6 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
       append.data = data;
       if (local_->admit(append, pool_.reserve_segments())) {
         pending.seq = next_seq_;
-        pending.local_blocks = blocks;
         ++next_seq_;
         pending_seqs_.push_back(pending);
         co_await local_->completed(append);
@@ -200,7 +188,6 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
           break;
         }
         on_local_failure(status);
-        pending.local_blocks = 0;
         pending.direct = true;
         status = co_await write_direct(lba, count, data, kind, pending, false);
         break;
@@ -227,25 +214,16 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   log::Append append;
   append.entry = make_entry(kind, lba, count, pending.seq);
   append.data = data;
-  // A write redirected from a failed pool may find the cloud log full; the applier makes room.
-  // Of two overlapping ones the older waits until the newer is in, and says behind itself that it is.
-  std::deque<log::Append> cloud_notes;
-  while (!cloud_room(append.data_blocks()) && !cloud_stream_->failed() && !background_stop_)
+  // A write redirected from a failed pool waits for what is older: in the pool's log, or redirected too.
+  while (!cloud_stream_->failed() && !background_stop_) {
+    const bool oldest = &pending_seqs_.front() == &pending || with_note;
+    if (oldest && cloud_room(append.data_blocks()) && cloud_stream_->admit(append, kNotesReserve))
+      break;
     co_await wait_for_cloud_room();
-  const bool admitted = co_await admit_to_cloud(append);
-  if (!admitted && !cloud_stream_->failed()) co_return IoStatus::stopped;
-  if (admitted) {
-    for (const log::Entry& entry : newer_versions(append.entry)) {
-      cloud_notes.emplace_back().entry = entry;
-      const bool noted = co_await admit_to_cloud(cloud_notes.back());
-      if (!noted) {
-        cloud_notes.pop_back();
-        break;
-      }
-    }
   }
+  const bool admitted = append.linked();
+  if (!admitted && !cloud_stream_->failed()) co_return IoStatus::stopped;
   if (admitted) co_await cloud_stream_->completed(append);
-  for (log::Append& note : cloud_notes) co_await cloud_stream_->completed(note);
   IoStatus status = cloud_stream_->failure();
   // Acknowledged means durable here: the pool has no copy that would survive this process.
   if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))
@@ -317,16 +295,6 @@ void HybridDisk::install_cloud_extent(Lba lba, uint64_t count, ExtentKind kind, 
     cloud_index_.set(block, address);
     cloud_extents_.erase(block, 1);
   }
-}
-
-/// Forgets versions older than `below` in the cloud layer: the base has a newer one.
-void HybridDisk::forget_cloud(Lba lba, uint64_t count, Seq below) {
-  std::vector<std::pair<Lba, uint64_t>> kept;
-  cloud_index_.erase_range(lba, count, [&](Lba block, uint64_t address) {
-    if (cloud_space_->seq(address) >= below) kept.emplace_back(block, address);
-  });
-  for (const auto& [block, address] : kept) cloud_index_.set(block, address);
-  cloud_extents_.erase_up_to(lba, count, below - 1);
 }
 
 void HybridDisk::forget_local(Lba lba, uint64_t count, Seq up_to) {

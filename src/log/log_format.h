@@ -108,8 +108,7 @@ static_assert(sizeof(SegmentHeader) == kBlockBytes);
 enum class EntryKind : uint8_t {
   data = 1,        ///< `count` blocks of data follow in the record
   zero = 2,        ///< the range reads as zeroes
-  invalidate = 3,  ///< older entries for the range are stale: pool, the newest version is in the cloud;
-                   ///< cloud log, it is the entry of this very seq, or in the base
+  invalidate = 3,  ///< pool: the range's newest version is in the cloud; older pool copies are stale
   lost = 4,        ///< cloud log: the range's only copy was lost; reads fail until it is written again
   empty = 5,       ///< cloud log: seqs [seq, seq + count) hold nothing (never reached either log)
   cut = 6,         ///< cloud log: earlier entries with seqs [seq, seq + count) never happened

@@ -50,7 +50,7 @@ class Recoverer {
     co_await find_durable_mark();
     for (size_t i = 0; i < links_.size(); ++i) {
       if (links_[i].missing_before) {
-        hole(LogPosition{links_[i].found.header.previous_end}, "a segment is missing");
+        hole(out_.end, "a segment is missing");
       }
       co_await take_segment(i);
     }
@@ -92,11 +92,7 @@ class Recoverer {
       content = std::move(last_);
     else
       content = co_await load_segment(space_, link.found, link.limit_block);
-    if (content.unreadable) {
-      // An unreadable device is no proof that nothing was there.
-      visitor_.on_damage(LogPosition{order, content.end_block},
-                         fmt::format("segment {} can't be read", link.found.segment));
-    }
+    if (content.unreadable) ++out_.unreadable;
     space_.set_order(link.found.segment, order);
     LogStream::ChainSegment segment{link.found.segment, order, link.found.header.salt,
                                     0, 1, link.found.sealed};
@@ -164,7 +160,8 @@ class Recoverer {
       Buffer data(item.entry.count * kBlockBytes);
       const IoStatus status = co_await read_blocks(
           space_, space_.address(link.found.segment, item.data_block), data.span());
-      if (status != IoStatus::ok) co_return false;
+      if (status != IoStatus::ok) ++out_.unreadable;
+      if (status != IoStatus::ok) co_return true;
       for (uint64_t b = 0; b < item.entry.count; ++b) {
         const uint32_t crc = crc32c(data.span().subspan(b * kBlockBytes, kBlockBytes));
         if (bound_crc(crc, Lba(item.entry.lba + b), Seq(item.entry.seq)) != content.crcs[crc_at++])

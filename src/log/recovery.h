@@ -40,6 +40,7 @@ struct StreamRecovery {
   LogPosition durable;
   uint64_t next_order = 1;
   uint64_t max_seq = 0;           ///< highest seq seen, in discarded entries too
+  uint64_t unreadable = 0;        ///< segments the device failed to read: nothing is known of them
   uint64_t discarded_entries = 0; ///< not flushed and behind a gap
 };
 
