@@ -210,7 +210,9 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<void> seal_if_shipped() override;
   Task<void> evacuate_front() override;
   void cut_front(std::vector<uint32_t>& segments) override;
-  void pool_failed() override { on_local_failure(IoStatus::io_error); }
+  void pool_failed() override {
+    if (state_ != State::recovering) on_local_failure(IoStatus::io_error);  // else start() looks
+  }
   Task<void> reinsert(const std::vector<std::pair<Lba, log::BlockAddress>>& hot);
 
   Reactor& reactor_;

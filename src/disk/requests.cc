@@ -199,6 +199,7 @@ Task<IoStatus> HybridDisk::flush_disk() {
 void HybridDisk::start() {
   LATTE_CHECK(state_ == State::recovering);
   state_ = State::online;
+  if (pool_.failed()) pool_failed();
   background_tasks_ = 4;
   reactor_.spawn(run_shipper());
   reactor_.spawn(run_applier());

@@ -303,7 +303,8 @@ void HybridDisk::forget_local(Lba lba, uint64_t count, Seq up_to) {
 }
 
 void HybridDisk::on_local_failure(IoStatus status) {
-  if (status == IoStatus::stopped) return;
+  // A fenced disk gave up its own stream; the pool is fine.
+  if (status == IoStatus::stopped || state_ == State::fenced) return;
   if (!local_->failed()) local_->fail(status);
   if (abandoning_) return;
   abandoning_ = true;
