@@ -2,15 +2,37 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <memory>
 
 #include "base/logging.h"
 #include "cli/commands.h"
 #include "cli/stop_signals.h"
 #include "control/config.h"
+#include "control/control_server.h"
 #include "control/create.h"
+#include "control/http_server.h"
 #include "control/server.h"
 
 namespace latte {
+namespace {
+
+Result<void> open_control(Server& server, std::unique_ptr<ControlServer>& control,
+                          std::unique_ptr<HttpServer>& http) {
+  const Config& config = server.config();
+  if (!config.control_socket.empty()) {
+    auto started = ControlServer::start(server, config.control_socket);
+    if (!started) return started.error();
+    control = started.take();
+  }
+  if (config.http) {
+    auto started = HttpServer::start(server, *config.http);
+    if (!started) return started.error();
+    http = started.take();
+  }
+  return {};
+}
+
+}  // namespace
 
 int run_create(const Arguments& arguments) {
   const auto config = load_config(arguments.config_file);
@@ -28,9 +50,14 @@ int run_serve(const Arguments& arguments) {
   StopSignals signals;
   auto server = Server::start(config.value(), Server::Options{arguments.keep_going});
   if (!server) return report(server.error(), kExitFailed);
+  std::unique_ptr<ControlServer> control;
+  std::unique_ptr<HttpServer> http;
+  const Result<void> open = open_control(*server.value(), control, http);
+  if (!open) return report(open.error(), kExitFailed);
   fmt::print("ready\n");
   std::fflush(stdout);
   signals.wait();
+  // First the disks, which also ends drains that control clients wait for.
   server.value()->stop();
   return kExitOk;
 }

@@ -212,8 +212,8 @@ bool all_volumes_exist(const Config& config) {
 Result<void> create_missing(const Config& config, const Say& say) {
   auto node = open_or_make(config, say);
   if (!node && node.error().code == Errc::busy && all_volumes_exist(config)) {
-    say(fmt::format("{}; the pool and all {} disks exist, left alone", node.error().message,
-                    config.disks.size()));
+    say(fmt::format("pool {}: exists and is in use, left alone like the volumes of all {} disks",
+                    config.pool.path, config.disks.size()));
     return {};
   }
   if (!node) return node.error();

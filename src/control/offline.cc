@@ -25,14 +25,6 @@ void add(CheckReport& report, const Error& error) {
     report.not_run.push_back(error);
 }
 
-Error no_such_disk(const Config& config, const std::string& disk_name) {
-  std::string names;
-  for (const DiskConfig& disk : config.disks)
-    names += (names.empty() ? "" : ", ") + disk.options.name;
-  return {Errc::not_found, fmt::format("disk {}: {} has no such disk; it has {}", disk_name, config.file,
-                                       names)};
-}
-
 Result<void> drain_one(Node& node, const DiskConfig& disk) {
   const auto attached = node.attach(disk);
   if (!attached) return attached.error();
@@ -42,6 +34,15 @@ Result<void> drain_one(Node& node, const DiskConfig& disk) {
 }
 
 }  // namespace
+
+Result<void> check_disk(const Config& config, const std::string& disk_name) {
+  if (config.find(disk_name) != nullptr) return {};
+  std::string names;
+  for (const DiskConfig& disk : config.disks)
+    names += (names.empty() ? "" : ", ") + disk.options.name;
+  return Error{Errc::not_found, fmt::format("disk {}: {} has no such disk; it has {}", disk_name,
+                                            config.file, names)};
+}
 
 bool CheckReport::damaged() const {
   return std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.damage; });
@@ -84,13 +85,14 @@ CheckReport check_offline(const Config& config) {
 }
 
 Result<std::string> take_over_offline(const Config& config, const std::string& disk_name) {
+  const Result<void> known = check_disk(config, disk_name);
+  if (!known) return known.error();
   const DiskConfig* disk = config.find(disk_name);
-  if (disk == nullptr) return no_such_disk(config, disk_name);
   auto node = Node::open(config, {});
   if (!node) {
     Error error = node.error();
     if (error.code == Errc::busy)
-      error.message += "; stop that server first, a disk is taken over while none runs on the pool";
+      error.message += ": a disk is taken over while no server runs on the pool";
     return error;
   }
   const auto cloud = node.value()->open_cloud(*disk);
@@ -103,7 +105,6 @@ Result<std::string> take_over_offline(const Config& config, const std::string& d
 }
 
 Result<void> drain_offline(const Config& config, const std::string& disk_name) {
-  if (!disk_name.empty() && config.find(disk_name) == nullptr) return no_such_disk(config, disk_name);
   auto node = Node::open(config, {});
   if (!node) return node.error();
   for (const DiskConfig& disk : config.disks) {

@@ -1,0 +1,64 @@
+#include "control/control_client.h"
+
+#include <nlohmann/json.hpp>
+
+#include "control/line_socket.h"
+
+namespace latte {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Result<Json> read_answer(LineSocket& socket) {
+  auto line = socket.read_line(kAnswerMs);
+  if (!line) return Error{Errc::io, "the server at control.socket: " + line.error().message};
+  Json answer = Json::parse(line.value(), nullptr, false);
+  if (!answer.is_object())
+    return Error{Errc::invalid, "the server's answer is no JSON object; is it latte at control.socket?"};
+  const auto error = answer.find("error");
+  if (error != answer.end() && error->is_string())
+    return Error{Errc::io, error->get<std::string>()};
+  return answer;
+}
+
+Result<LineSocket> ask(const std::string& socket_path, const Json& request) {
+  auto socket = LineSocket::connect(socket_path);
+  if (!socket) return socket;
+  const Result<void> sent = socket.value().write_json(request, kAnswerMs);
+  if (!sent) return sent.error();
+  return socket;
+}
+
+}  // namespace
+
+Result<Json> ask_status(const std::string& socket_path) {
+  auto socket = ask(socket_path, Json{{"command", "status"}});
+  if (!socket) return socket.error();
+  auto answer = read_answer(socket.value());
+  if (!answer) return answer;
+  const auto status = answer.value().find("status");
+  if (status == answer.value().end())
+    return Error{Errc::invalid, "the server's answer has no status; is it latte at control.socket?"};
+  return Json(*status);
+}
+
+Result<void> ask_drain(const std::string& socket_path, const std::string& disk_name,
+                       Progress* progress) {
+  auto socket = ask(socket_path, Json{{"command", "drain"}, {"disk", disk_name}});
+  if (!socket) return socket.error();
+  for (;;) {
+    const auto answer = read_answer(socket.value());
+    if (!answer) return answer.error();
+    if (answer.value().contains("ok")) return {};
+    const auto report = answer.value().find("progress");
+    if (report == answer.value().end() || !report->is_object()) continue;
+    const auto figure = [&](const char* key) {
+      const auto found = report->find(key);
+      return found != report->end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+    };
+    progress->total_bytes = figure("total_bytes");
+    progress->done_bytes = figure("done_bytes");
+  }
+}
+
+}  // namespace latte

@@ -1,0 +1,23 @@
+// The other end of control_server.h.
+//
+// Thread rule: any thread; blocks. Limits: a server that says nothing for kAnswerMs is given up.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "base/result.h"
+#include "disk/host.h"
+
+namespace latte {
+
+inline constexpr int kAnswerMs = 10000;
+
+/// The server's status document. Errors: not_found (no server), io, invalid (an answer that is none).
+Result<nlohmann::ordered_json> ask_status(const std::string& socket_path);
+/// Lets the server drain a disk and waits; keeps `progress` up to date. Errors: not_found (no server),
+/// io (no answer, or what the server says).
+Result<void> ask_drain(const std::string& socket_path, const std::string& disk_name,
+                       Progress* progress);
+
+}  // namespace latte

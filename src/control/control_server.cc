@@ -1,0 +1,153 @@
+#include "control/control_server.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <future>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/logging.h"
+
+namespace latte {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr auto kProgressInterval = std::chrono::seconds(1);
+// After an accept() that failed for want of descriptors, another would fail at once.
+constexpr auto kAcceptPause = std::chrono::milliseconds(1000);
+
+Json error_json(const std::string& message) { return Json{{"error", message}}; }
+
+std::string text_of(const Json& request, const char* key) {
+  const auto found = request.find(key);
+  return found != request.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlServer>> ControlServer::start(Server& server, const std::string& path) {
+  ListenAddress address;
+  address.kind = ListenAddress::Kind::unix_socket;
+  address.path = path;
+  auto socket = ListenSocket::open(address);
+  if (!socket) return Error{socket.error().code, "control socket: " + socket.error().message};
+  if (::chmod(path.c_str(), S_IRUSR | S_IWUSR) != 0)
+    return Error{Errc::io, fmt::format("control socket {}: chmod: {}", path, std::strerror(errno))};
+  UniqueFd wake(::eventfd(0, EFD_CLOEXEC));
+  if (!wake.valid()) return Error{Errc::io, fmt::format("eventfd: {}", std::strerror(errno))};
+  return std::unique_ptr<ControlServer>(
+      new ControlServer(server, socket.take(), std::move(wake)));
+}
+
+ControlServer::ControlServer(Server& server, ListenSocket socket, UniqueFd wake)
+    : server_(server),
+      socket_(std::move(socket)),
+      wake_(std::move(wake)),
+      thread_([this] { accept_clients(); }) {}
+
+ControlServer::~ControlServer() { stop(); }
+
+void ControlServer::stop() {
+  if (!thread_.joinable()) return;
+  const uint64_t one = 1;
+  LATTE_CHECK(::write(wake_.get(), &one, sizeof(one)) == sizeof(one));
+  thread_.join();
+  for (Connection& connection : connections_) connection.socket.cut();
+  for (Connection& connection : connections_) connection.thread.join();
+  connections_.clear();
+  socket_.close();
+}
+
+void ControlServer::accept_clients() {
+  for (;;) {
+    pollfd polled[2] = {{socket_.fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+    if (::poll(polled, 2, -1) < 0) continue;
+    if (polled[1].revents != 0) return;
+    reap();
+    UniqueFd fd(::accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (fd.valid()) {
+      take_client(std::move(fd));
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      log_warning("control socket: accept: {}; trying again", std::strerror(errno));
+      std::this_thread::sleep_for(kAcceptPause);
+    }
+  }
+}
+
+void ControlServer::take_client(UniqueFd fd) {
+  if (connections_.size() >= kMaxConnections) {
+    // What fits the socket's buffer is sent at once, so this does not wait.
+    LineSocket refused(std::move(fd));
+    const Result<void> told = refused.write_json(
+        error_json(fmt::format("{} clients are connected already; try again", kMaxConnections)), 0);
+    if (!told) log_warning("control socket: a client too many: {}", told.error().message);
+    return;
+  }
+  Connection& connection = connections_.emplace_back(std::move(fd));
+  connection.thread = std::thread([this, &connection] {
+    serve(connection.socket);
+    connection.socket.cut();
+    connection.ended = true;
+  });
+}
+
+void ControlServer::reap() {
+  for (auto at = connections_.begin(); at != connections_.end();) {
+    if (!at->ended) {
+      ++at;
+      continue;
+    }
+    at->thread.join();
+    at = connections_.erase(at);
+  }
+}
+
+void ControlServer::serve(LineSocket& socket) {
+  const auto line = socket.read_line(kRequestMs);
+  Result<void> sent;
+  if (!line) {
+    if (line.error().code == Errc::not_found) return;
+    sent = socket.write_json(error_json(line.error().message), kReplyMs);
+  } else {
+    const Json request = Json::parse(line.value(), nullptr, false);
+    const std::string command = text_of(request, "command");
+    if (command == "drain") return serve_drain(socket, text_of(request, "disk"));
+    sent = socket.write_json(
+        command == "status" ? Json{{"status", status_json(server_.snapshot())}}
+                            : error_json("no such request; there are status and drain"),
+        kReplyMs);
+  }
+  if (!sent) log_warning("control socket: a client did not take its answer: {}", sent.error().message);
+}
+
+void ControlServer::serve_drain(LineSocket& socket, const std::string& disk_name) {
+  Progress progress;
+  log_info("disk {}: draining, as asked for on the control socket", disk_name);
+  auto drained = std::async(std::launch::async,
+                            [&] { return server_.drain(disk_name, &progress); });
+  Result<void> sent;
+  while (drained.wait_for(kProgressInterval) != std::future_status::ready) {
+    if (!sent) continue;
+    sent = socket.write_json(Json{{"progress",
+                                   {{"done_bytes", progress.done_bytes.load()},
+                                    {"total_bytes", progress.total_bytes.load()}}}},
+                             kReplyMs);
+  }
+  const Result<void> done = drained.get();
+  if (done)
+    log_info("disk {}: drained", disk_name);
+  else
+    log_warning("disk {}: not drained: {}", disk_name, done.error().message);
+  if (sent) sent = socket.write_json(done ? Json{{"ok", true}} : error_json(done.error().message), kReplyMs);
+}
+
+}  // namespace latte

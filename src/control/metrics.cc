@@ -1,0 +1,206 @@
+#include "control/metrics.h"
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+namespace latte {
+namespace {
+
+constexpr double kNsPerSecond = 1e9;
+
+double seconds(TimeNs ns) { return static_cast<double>(ns) / kNsPerSecond; }
+double count(uint64_t value) { return static_cast<double>(value); }
+double blocks(uint64_t value) { return static_cast<double>(value * kBlockBytes); }
+
+struct Metric {
+  std::string_view name;
+  std::string_view type;  // gauge, counter, summary
+  std::string_view unit;
+  std::string_view help;
+  std::string_view label;  // a fixed one, as it stands in the text; rows of one name stand together
+  // One of these is set: it says what the metric belongs to.
+  double (*of_server)(const StatusSnapshot&) = nullptr;
+  double (*of_disk)(const DiskFacts&, const DiskStats&) = nullptr;
+  const Histogram& (*of_latency)(const DiskStats&) = nullptr;
+};
+
+using Server = const StatusSnapshot&;
+using Facts = const DiskFacts&;
+using Disk = const DiskStats&;
+
+constexpr Metric server_metric(std::string_view name, std::string_view type, std::string_view unit,
+                               std::string_view help, double (*value)(Server),
+                               std::string_view label = "") {
+  return {name, type, unit, help, label, value};
+}
+constexpr Metric disk_metric(std::string_view name, std::string_view type, std::string_view unit,
+                             std::string_view help, double (*value)(Facts, Disk),
+                             std::string_view label = "") {
+  return {name, type, unit, help, label, nullptr, value};
+}
+constexpr Metric latency_metric(std::string_view name, std::string_view help,
+                                const Histogram& (*value)(Disk)) {
+  return {name, "summary", "seconds", help, "", nullptr, nullptr, value};
+}
+
+constexpr std::string_view kWritten =
+    "Bytes written to the pool, by cause; write overhead is all but user over user";
+constexpr std::string_view kCloudBytes = "Bytes moved to and from the cloud volume, background work included";
+constexpr std::string_view kCloudRequests = "Requests to the cloud volume, repeated ones included";
+constexpr std::string_view kReadBlocks = "Bytes of blocks read, by where they came from";
+
+constexpr Metric kMetrics[] = {
+    server_metric("latte_uptime_seconds", "gauge", "seconds", "Time since the server started",
+                  [](Server s) { return count(s.uptime_s); }),
+    server_metric("latte_pool_size_bytes", "gauge", "bytes", "Room for segments in the pool",
+                  [](Server s) { return count(s.host.pool.size_bytes); }),
+    server_metric("latte_pool_used_bytes", "gauge", "bytes", "In segments of the pool that are not free",
+                  [](Server s) { return count(s.host.pool.used_bytes); }),
+    server_metric("latte_pool_dirty_bytes", "gauge", "bytes",
+                  "In the pool and not yet in a cloud log, all disks",
+                  [](Server s) { return count(s.host.pool.dirty_bytes); }),
+    server_metric("latte_pool_index_bytes", "gauge", "bytes", "Memory of index, checksums and access counts",
+                  [](Server s) { return count(s.host.pool.index_bytes); }),
+    server_metric("latte_pool_failed", "gauge", "bool",
+                  "1 if the pool device failed: the disks run from the cloud",
+                  [](Server s) { return s.host.pool.failed ? 1.0 : 0.0; }),
+    server_metric("latte_pool_written_bytes_total", "counter", "bytes", kWritten,
+                  [](Server s) { return count(s.host.pool.written.user); }, "cause=\"user\""),
+    server_metric("latte_pool_written_bytes_total", "counter", "bytes", kWritten,
+                  [](Server s) { return count(s.host.pool.written.admission); }, "cause=\"admission\""),
+    server_metric("latte_pool_written_bytes_total", "counter", "bytes", kWritten,
+                  [](Server s) { return count(s.host.pool.written.reinsertion); },
+                  "cause=\"reinsertion\""),
+    server_metric("latte_pool_written_bytes_total", "counter", "bytes", kWritten,
+                  [](Server s) { return count(s.host.pool.written.metadata); }, "cause=\"metadata\""),
+    disk_metric("latte_disk_online", "gauge", "bool",
+                "1 if the disk's state is online; otherwise latte status says why",
+                [](Facts f, Disk d) { return f.error.empty() && d.state == "online" ? 1.0 : 0.0; }),
+    disk_metric("latte_disk_size_bytes", "gauge", "bytes", "Size of the disk",
+                [](Facts f, Disk) { return count(f.options.size_bytes); }),
+    disk_metric("latte_disk_generation", "gauge", "number", "Raised at every attach and take-over",
+                [](Facts, Disk d) { return count(d.generation); }),
+    disk_metric("latte_disk_clients", "gauge", "connections", "NBD clients connected",
+                [](Facts f, Disk) { return count(f.clients); }),
+    disk_metric("latte_disk_lag_seconds", "gauge", "seconds",
+                "Age of the oldest acknowledged write that the cloud log does not hold: the live RPO",
+                [](Facts, Disk d) { return seconds(d.lag_ns); }),
+    disk_metric("latte_disk_dirty_bytes", "gauge", "bytes", "Not yet in the cloud log",
+                [](Facts, Disk d) { return count(d.dirty_bytes); }),
+    disk_metric("latte_disk_unapplied_bytes", "gauge", "bytes", "In the cloud log, not yet in the base",
+                [](Facts, Disk d) { return count(d.unapplied_bytes); }),
+    disk_metric("latte_disk_cached_bytes", "gauge", "bytes", "Readable from the pool",
+                [](Facts, Disk d) { return blocks(d.cached_blocks); }),
+    disk_metric("latte_disk_reads_total", "counter", "requests", "Reads of clients",
+                [](Facts, Disk d) { return count(d.reads); }),
+    disk_metric("latte_disk_writes_total", "counter", "requests", "Writes of clients",
+                [](Facts, Disk d) { return count(d.writes); }),
+    disk_metric("latte_disk_flushes_total", "counter", "requests", "Flushes of clients",
+                [](Facts, Disk d) { return count(d.flushes); }),
+    disk_metric("latte_disk_discards_total", "counter", "requests", "Discards and zeroings of clients",
+                [](Facts, Disk d) { return count(d.discards); }),
+    disk_metric("latte_disk_read_bytes_total", "counter", "bytes", "Bytes read by clients",
+                [](Facts, Disk d) { return count(d.read_bytes); }),
+    disk_metric("latte_disk_write_bytes_total", "counter", "bytes", "Bytes written by clients",
+                [](Facts, Disk d) { return count(d.write_bytes); }),
+    disk_metric("latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
+                [](Facts, Disk d) { return blocks(d.read_hit_blocks); }, "from=\"pool\""),
+    disk_metric("latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
+                [](Facts, Disk d) { return blocks(d.read_miss_blocks); }, "from=\"cloud\""),
+    disk_metric("latte_disk_checksum_errors_total", "counter", "blocks",
+                "Blocks whose checksum did not match when they were read",
+                [](Facts, Disk d) { return count(d.checksum_errors); }),
+    disk_metric("latte_disk_lost_bytes", "gauge", "bytes", "Blocks whose only copy is gone",
+                [](Facts, Disk d) { return blocks(d.lost_blocks); }),
+    disk_metric("latte_disk_throttled_seconds_total", "counter", "seconds",
+                "Waits put on writers by back-pressure, summed up",
+                [](Facts, Disk d) { return static_cast<double>(d.throttled_ns) / kNsPerSecond; }),
+    latency_metric("latte_disk_read_latency_seconds", "Duration of clients' reads since the start",
+                   [](Disk d) -> const Histogram& { return d.read_latency; }),
+    latency_metric("latte_disk_write_latency_seconds", "Duration of clients' writes since the start",
+                   [](Disk d) -> const Histogram& { return d.write_latency; }),
+    disk_metric("latte_disk_cloud_requests_total", "counter", "requests", kCloudRequests,
+                [](Facts, Disk d) { return count(d.cloud.reads); }, "op=\"read\""),
+    disk_metric("latte_disk_cloud_requests_total", "counter", "requests", kCloudRequests,
+                [](Facts, Disk d) { return count(d.cloud.writes); }, "op=\"write\""),
+    disk_metric("latte_disk_cloud_bytes_total", "counter", "bytes", kCloudBytes,
+                [](Facts, Disk d) { return count(d.cloud.read_bytes); }, "op=\"read\""),
+    disk_metric("latte_disk_cloud_bytes_total", "counter", "bytes", kCloudBytes,
+                [](Facts, Disk d) { return count(d.cloud.write_bytes); }, "op=\"write\""),
+    disk_metric("latte_disk_cloud_errors_total", "counter", "requests",
+                "Requests to the cloud volume that failed; they are tried again",
+                [](Facts, Disk d) { return count(d.cloud.errors); }),
+};
+
+constexpr double kQuantiles[] = {0.5, 0.99, 0.999};
+
+void add_latency(std::string& out, const Metric& metric, const std::string& label,
+                 const Histogram& histogram) {
+  for (double quantile : kQuantiles)
+    out += fmt::format("{}{{{},quantile=\"{}\"}} {}\n", metric.name, label, quantile,
+                       count(histogram.quantile_ns(quantile)) / kNsPerSecond);
+  out += fmt::format("{}_sum{{{}}} {}\n", metric.name, label, count(histogram.sum_ns()) / kNsPerSecond);
+  out += fmt::format("{}_count{{{}}} {}\n", metric.name, label, histogram.count());
+}
+
+void add_disks(std::string& out, const Metric& metric, const StatusSnapshot& snapshot) {
+  const DiskStats nothing;
+  for (const DiskFacts& facts : snapshot.disks) {
+    const DiskStats* found = snapshot.stats_of(facts.options.name);
+    const DiskStats& stats = found == nullptr ? nothing : *found;
+    // A disk's name needs no escaping: the configuration allows letters, digits, '.', '_' and '-'.
+    std::string label = fmt::format("disk=\"{}\"", facts.options.name);
+    if (metric.of_latency != nullptr) {
+      add_latency(out, metric, label, metric.of_latency(stats));
+      continue;
+    }
+    if (!metric.label.empty()) label += fmt::format(",{}", metric.label);
+    out += fmt::format("{}{{{}}} {}\n", metric.name, label, metric.of_disk(facts, stats));
+  }
+}
+
+}  // namespace
+
+std::string metrics_text(const StatusSnapshot& snapshot) {
+  std::string out =
+      "# HELP latte_build_info The version, as a label; the value is 1\n# TYPE latte_build_info gauge\n"
+      "latte_build_info{version=\"" LATTE_VERSION "\"} 1\n";
+  std::string_view last;
+  for (const Metric& metric : kMetrics) {
+    if (metric.name != last)
+      out += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", metric.name, metric.help, metric.type);
+    last = metric.name;
+    if (metric.of_server == nullptr) {
+      add_disks(out, metric, snapshot);
+    } else if (metric.label.empty()) {
+      out += fmt::format("{} {}\n", metric.name, metric.of_server(snapshot));
+    } else {
+      out += fmt::format("{}{{{}}} {}\n", metric.name, metric.label, metric.of_server(snapshot));
+    }
+  }
+  return out;
+}
+
+std::string metrics_markdown() {
+  std::string out =
+      "| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
+      "| `latte_build_info` | gauge | 1 | `version` | The version, as a label; the value is 1 |\n";
+  std::string_view last;
+  for (const Metric& metric : kMetrics) {
+    if (metric.name == last) continue;
+    last = metric.name;
+    std::string labels;
+    const auto add = [&](std::string_view name) {
+      labels += fmt::format("{}`{}`", labels.empty() ? "" : ", ", name);
+    };
+    if (metric.of_server == nullptr) add("disk");
+    if (!metric.label.empty()) add(metric.label.substr(0, metric.label.find('=')));
+    if (metric.of_latency != nullptr) add("quantile");
+    out += fmt::format("| `{}` | {} | {} | {} | {} |\n", metric.name, metric.type, metric.unit, labels,
+                       metric.help);
+  }
+  return out;
+}
+
+}  // namespace latte
