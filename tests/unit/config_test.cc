@@ -1,0 +1,155 @@
+// The configuration: what is read, and that every kind of mistake is named with its place and remedy.
+#include "control/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "control/config_values.h"
+
+namespace latte {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string kPool = "[pool]\npath = \"pool.img\"\nsize = \"1GiB\"\n";
+const std::string kDisk =
+    "[[disk]]\nname = \"db\"\nsize = \"8GiB\"\ncloud = \"file:cloud/db\"\nnbd = \"unix:db.sock\"\n";
+
+Result<Config> parse(const std::string& text) { return parse_config(text, "run.toml", "/srv/latte"); }
+
+std::string error_of(const std::string& text) {
+  const auto config = parse(text);
+  return config ? "no error" : config.error().message;
+}
+
+TEST(Config, ReadsTheContractsExample) {
+  const auto config = parse(kPool + kDisk +
+                            "durability = \"cloud\"\nmax_lag = \"500ms\"\n"
+                            "[control]\nsocket = \"latte.ctl\"\nhttp = \"127.0.0.1:9400\"\n");
+  ASSERT_TRUE(config) << config.error().message;
+  const Config& c = config.value();
+  EXPECT_EQ(c.pool.path, "/srv/latte/pool.img");
+  EXPECT_EQ(c.pool.size_bytes, 1u << 30);
+  ASSERT_EQ(c.disks.size(), 1u);
+  const DiskConfig& disk = c.disks[0];
+  EXPECT_EQ(disk.options.name, "db");
+  EXPECT_EQ(disk.options.size_bytes, 8ull << 30);
+  EXPECT_EQ(disk.options.durability, Durability::cloud);
+  EXPECT_EQ(disk.options.max_lag_ns, 500 * kMillisecond);
+  EXPECT_EQ(disk.cloud_directory, "/srv/latte/cloud/db");
+  EXPECT_EQ(disk.nbd.path, "/srv/latte/db.sock");
+  EXPECT_EQ(c.control_socket, "/srv/latte/latte.ctl");
+  EXPECT_EQ(c.http->port, 9400);
+}
+
+TEST(Config, DefaultsAreTheDocumentedOnes) {
+  const auto config = parse(kPool + kDisk);
+  ASSERT_TRUE(config) << config.error().message;
+  const DiskConfig& disk = config.value().disks[0];
+  EXPECT_EQ(disk.options.durability, Durability::local);
+  EXPECT_EQ(disk.options.max_lag_ns, 2 * kSecond);
+  EXPECT_EQ(disk.cloud_log_bytes, 1u << 30);
+  EXPECT_FALSE(disk.cloud_limits.any());
+  EXPECT_EQ(config.value().pool.options.segment_bytes, 4u << 20);
+  EXPECT_TRUE(config.value().control_socket.empty());
+  EXPECT_FALSE(config.value().http);
+}
+
+TEST(Config, ReadsOptionalKeys) {
+  const auto config = parse(
+      "[pool]\npath = \"/dev/fast\"\nsize = 1073741824\nsegment_size = \"1MiB\"\n" + kDisk +
+      "max_lag = \"none\"\ncloud_log_size = \"64MiB\"\n[disk.cloud_limits]\nbandwidth = \"50MiB\"\n"
+      "iops = 1000\n");
+  ASSERT_TRUE(config) << config.error().message;
+  const DiskConfig& disk = config.value().disks[0];
+  EXPECT_EQ(config.value().pool.path, "/dev/fast");
+  EXPECT_EQ(config.value().pool.options.segment_bytes, 1u << 20);
+  EXPECT_EQ(disk.options.max_lag_ns, kNoLagLimit);
+  EXPECT_EQ(disk.cloud_log_bytes, 64u << 20);
+  EXPECT_EQ(disk.cloud_limits.bytes_per_second, 50u << 20);
+  EXPECT_EQ(disk.cloud_limits.requests_per_second, 1000u);
+}
+
+struct Mistake {
+  const char* name;
+  std::string text;
+  std::string expected;
+};
+
+class ConfigMistake : public testing::TestWithParam<Mistake> {};
+
+TEST_P(ConfigMistake, IsNamed) { EXPECT_THAT(error_of(GetParam().text), HasSubstr(GetParam().expected)); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, ConfigMistake,
+    testing::Values(
+        Mistake{"Syntax", "[pool\n", "run.toml:1:"},
+        Mistake{"Empty", "", "pool is missing; add it"},
+        Mistake{"NoDisk", kPool, "disk is missing"},
+        Mistake{"UnknownKey", kPool + "sise = 1\n" + kDisk,
+                "run.toml:4:1: pool.sise is no known key; allowed here are path, size, segment_size"},
+        Mistake{"UnknownTable", kPool + kDisk + "[metrics]\n", "metrics is no known key"},
+        Mistake{"WrongType", "[pool]\npath = 7\n", "run.toml:2:8: pool.path = 7 is no text"},
+        Mistake{"DiskNotAList", kPool + "[disk]\nname = \"db\"\n", "write [[disk]]"},
+        Mistake{"SizeUnit", "[pool]\npath = \"p\"\nsize = \"1GB\"\n", "is no size"},
+        Mistake{"SizeNegative", "[pool]\npath = \"p\"\nsize = -1\n", "is negative"},
+        Mistake{"SizeZero", "[pool]\npath = \"p\"\nsize = 0\n", "is nothing"},
+        Mistake{"SizeHuge", "[pool]\npath = \"p\"\nsize = \"9000000TiB\"\n", "is no size"},
+        Mistake{"SizeNotAMultiple", "[pool]\npath = \"p\"\nsize = 1000000\n",
+                "run.toml:3:8: pool.size = 1000000 is no multiple of 4096 bytes; the next one is 1003520"},
+        Mistake{"PoolTooSmall", "[pool]\npath = \"p\"\nsize = \"8MiB\"\n" + kDisk, "is too small"},
+        Mistake{"SegmentSize", kPool + "segment_size = \"3MiB\"\n" + kDisk, "power of two"},
+        Mistake{"Duration", kPool + kDisk + "max_lag = \"2 seconds\"\n", "is no duration"},
+        Mistake{"DurationZero", kPool + kDisk + "max_lag = \"0s\"\n", "is no duration"},
+        Mistake{"Durability", kPool + kDisk + "durability = \"both\"\n", "\"local\" or \"cloud\""},
+        Mistake{"Rbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:pool/img\"\n",
+                "is not in this build"},
+        Mistake{"Nbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"nbd:x\"\n", "is not in this build"},
+        Mistake{"Cloud", kPool + "[[disk]]\nname = \"a\"\ncloud = \"/srv\"\n", "write file:DIRECTORY"},
+        Mistake{"Name", kPool + "[[disk]]\nname = \"a b\"\n", "is no name"},
+        Mistake{"LongName", kPool + "[[disk]]\nname = \"" + std::string(64, 'a') + "\"\n",
+                "has 64 bytes"},
+        Mistake{"Address", kPool + "[[disk]]\nnbd = \"127.0.0.1:10809\"\n", "is no address"},
+        Mistake{"LongSocket", kPool + "[[disk]]\nnbd = \"unix:" + std::string(120, 'a') + "\"\n",
+                "at most 107"},
+        Mistake{"Http", kPool + kDisk + "[control]\nhttp = \"9400\"\n", "write HOST:PORT"},
+        Mistake{"SmallLog", kPool + kDisk + "cloud_log_size = \"1MiB\"\n", "is too small"},
+        Mistake{"Iops", kPool + kDisk + "[disk.cloud_limits]\niops = 0\n", "above 0"},
+        Mistake{"TwoNames", kPool + kDisk + kDisk, "name db is used by both disk db (1) and disk db (2)"},
+        Mistake{"TwoSockets",
+                kPool + kDisk +
+                    "[[disk]]\nname = \"b\"\nsize = 4096\ncloud = \"file:b\"\nnbd = \"unix:./db.sock\"\n",
+                "address unix:/srv/latte/db.sock is used by both"},
+        Mistake{"TwoClouds",
+                kPool + kDisk +
+                    "[[disk]]\nname = \"b\"\nsize = 4096\ncloud = \"file:cloud/x/../db/\"\nnbd = "
+                    "\"unix:b\"\n",
+                "path /srv/latte/cloud/db is used by both"},
+        Mistake{"ControlSocketIsDisks", kPool + kDisk + "[control]\nsocket = \"db.sock\"\n",
+                "is used by both control.socket and disk db (1)"}),
+    [](const auto& mistake) { return std::string(mistake.param.name); });
+
+TEST(Config, RefusesMoreDisksThanAPoolHas) {
+  std::string text = "[pool]\npath = \"p\"\nsize = \"64GiB\"\n";
+  for (size_t i = 0; i <= kMaxDisks; ++i) text += "[[disk]]\n";
+  EXPECT_THAT(error_of(text), HasSubstr("at most 32"));
+}
+
+TEST(Config, MissingFileAndDirectoryAreErrors) {
+  EXPECT_EQ(load_config("/nonexistent/run.toml").error().code, Errc::not_found);
+  EXPECT_EQ(load_config("/").error().code, Errc::invalid);
+}
+
+TEST(ConfigValues, FormatsForPeople) {
+  EXPECT_EQ(format_size(1ull << 30), "1 GiB");
+  EXPECT_EQ(format_size(3ull << 29), "1.5 GiB");
+  EXPECT_EQ(format_size(100), "100 B");
+  EXPECT_EQ(format_duration_s(59), "59 s");
+  EXPECT_EQ(format_duration_s(200), "3 min 20 s");
+  EXPECT_EQ(format_duration_s(7500), "2 h 5 min");
+}
+
+}  // namespace
+}  // namespace latte
