@@ -44,7 +44,6 @@ Connection::Connection(Reactor& reactor, const ExportTable& exports, const Limit
       peer_(std::move(peer)),
       deadline_(reactor),
       room_(reactor),
-      replies_waiting_(reactor),
       helper_ended_(reactor) {
   LATTE_CHECK(limits.requests > 0 && limits.requests <= kGatherReplies);
 }
@@ -63,7 +62,7 @@ Task<void> Connection::serve() {
     co_await receive_requests();
     tighten_deadline(stopping_ ? limits_.stop_ns : limits_.linger_ns);
     receive_ended_ = true;
-    replies_waiting_.notify_one();
+    reactor_.arm(*this);
     while (helpers_ > 1) co_await helper_ended_.wait();
     LATTE_CHECK(slots_in_use_ == 0 && data_bytes_ == 0);
     spdlog::debug("NBD client {} on export '{}' has left", peer_, export_->name());
@@ -142,8 +141,12 @@ void Connection::cut_off(std::string_view reason) {
   give_up();
 }
 
+// Nothing is left to parse. What the requests of this turn have to say to the device and the client
+// goes to the kernel first, in the same system call: the client hears sooner.
 Task<bool> Connection::receive_more() {
   LATTE_CHECK(received_.size() < kReceiveBytes);
+  reactor_.arm(*this);
+  co_await Park{idle_receiver_};
   iovec piece = piece_of(received_.writable(receive_limit_bytes_));
   const int received = co_await transport_.receive(&piece, 1);
   if (received <= 0 || stopping_ || broken_) co_return false;
@@ -301,6 +304,16 @@ void Connection::queue_reply(Slot& slot) {
   reactor_.arm(*this);
 }
 
+// Resumes directly, not through the ready queue: then both operations go to the kernel with this
+// turn's.
+void Connection::at_turn_end() {
+  if (!replies_.empty() || receive_ended_) {
+    if (const auto sender = std::exchange(idle_sender_, nullptr)) sender.resume();
+  }
+  // The last thing done here: the receiver may end the connection.
+  if (const auto receiver = std::exchange(idle_receiver_, nullptr)) receiver.resume();
+}
+
 // Moves replies to sending_ and lists their bytes in pieces_; returns how many pieces.
 uint32_t Connection::gather_replies() {
   LATTE_CHECK(sending_.empty());
@@ -320,7 +333,7 @@ Task<void> Connection::send_replies() {
   for (;;) {
     if (replies_.empty()) {
       if (receive_ended_ && slots_in_use_ == 0) break;
-      co_await replies_waiting_.wait();
+      co_await Park{idle_sender_};
       continue;
     }
     const uint32_t count = gather_replies();

@@ -73,6 +73,14 @@ class Connection final : private TurnHook {
     std::span<const std::byte> tail;  // behind the header: in `data`, or static text
   };
 
+  /// Suspends the caller until at_turn_end() takes its handle from `place`.
+  struct Park {
+    std::coroutine_handle<>& place;
+    bool await_ready() const { return false; }
+    void await_suspend(std::coroutine_handle<> handle) { place = handle; }
+    void await_resume() const {}
+  };
+
   Task<bool> negotiate();
   Task<void> watch_deadline();
   void spawn_helper(Task<void> task);
@@ -98,7 +106,7 @@ class Connection final : private TurnHook {
   void tighten_deadline(TimeNs from_now_ns);
   void give_up();
   void cut_off(std::string_view reason);
-  void at_turn_end() override { replies_waiting_.notify_one(); }
+  void at_turn_end() override;
 
   Reactor& reactor_;
   const ExportTable& exports_;
@@ -122,8 +130,9 @@ class Connection final : private TurnHook {
   uint64_t data_bytes_ = 0;
   WaitQueue room_;
   bool receive_ended_ = false;
-  WaitQueue replies_waiting_;
-  uint32_t helpers_ = 0;  // send_replies() and watch_deadline()
+  std::coroutine_handle<> idle_sender_;    // resumed at the end of a turn with replies
+  std::coroutine_handle<> idle_receiver_;  // resumed at the end of a turn, after the sender
+  uint32_t helpers_ = 0;                   // send_replies() and watch_deadline()
   WaitQueue helper_ended_;
   std::array<iovec, 2 * kGatherReplies> pieces_;
 };

@@ -25,6 +25,7 @@ class ManualReactor final : public Reactor {
   ~ManualReactor() override { destroy_tasks(); }
   TimeNs now() const override { return now_ns_; }
   TimeNs wall_now() const override { return now_ns_; }
+  uint64_t boot_id() const override { return 0; }
   /// Runs until nothing is ready.
   void run() {
     while (has_ready()) run_turn(64);
