@@ -1,0 +1,307 @@
+#!/usr/bin/python3
+"""The command line as other tools see it: create, serve, status, drain, check, takeover.
+
+  cli_test.py --latte BUILD/latte
+
+Needs nbdinfo and nbdcopy (libnbd-bin). Each test has a directory of its own below the system's temporary
+one, which is removed at the end.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+LATTE = None
+READY_WAIT_S = 60
+
+CONFIG = """
+[pool]
+path = "{pool}"
+size = "64MiB"
+segment_size = "1MiB"
+[[disk]]
+name = "db"
+size = "128MiB"
+cloud = "file:cloud/db"
+cloud_log_size = "64MiB"
+nbd = "unix:{socket}.db"
+[[disk]]
+name = "logs"
+size = "64MiB"
+cloud = "file:cloud/logs"
+cloud_log_size = "64MiB"
+durability = "cloud"
+nbd = "unix:{socket}.logs"
+[control]
+socket = "{socket}.ctl"
+http = "127.0.0.1:{port}"
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class CliTest(unittest.TestCase):
+    def setUp(self):
+        self.scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(self.scratch.cleanup)
+        self.dir = pathlib.Path(self.scratch.name)
+        self.port = free_port()
+        self.config = self.write_config("run.toml", "pool.img", "a")
+        self.other = self.write_config("other.toml", "other.img", "b")
+
+    def write_config(self, name, pool, sock):
+        path = self.dir / name
+        path.write_text(CONFIG.format(pool=pool, socket=sock, port=self.port))
+        return path
+
+    def run_latte(self, command, *more, config=None, expect=0):
+        done = subprocess.run([LATTE, command, "-c", str(config or self.config), *more],
+                              capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, expect, f"{command}: {done.stdout}\n{done.stderr}")
+        return done.stdout + done.stderr
+
+    def serve(self, *more, config=None):
+        err = open(self.dir / "serve.err", "w")
+        self.addCleanup(err.close)
+        server = subprocess.Popen([LATTE, "serve", "-c", str(config or self.config), *more],
+                                  stdout=subprocess.PIPE, stderr=err, text=True)
+        self.addCleanup(server.stdout.close)
+        self.addCleanup(self.end, server)
+        line = server.stdout.readline()
+        self.assertEqual(line, "ready\n", (self.dir / "serve.err").read_text())
+        return server
+
+    def end(self, server):
+        if server.poll() is None:
+            server.kill()
+            server.wait()
+
+    def stop(self, server, number=signal.SIGTERM):
+        server.send_signal(number)
+        self.assertEqual(server.wait(timeout=30), 0)
+        self.assertEqual(server.stdout.read(), "")
+
+    def uri(self, disk="db", sock="a"):
+        return f"nbd+unix:///{disk}?socket={self.dir}/{sock}.{disk}"
+
+    def put(self, data, disk="db", sock="a"):
+        (self.dir / "in").write_bytes(data)
+        subprocess.run(["nbdcopy", "--flush", str(self.dir / "in"), self.uri(disk, sock)],
+                       check=True, timeout=60)
+
+    def get(self, length, disk="db", sock="a"):
+        subprocess.run(["nbdcopy", self.uri(disk, sock), str(self.dir / "out")], check=True, timeout=60)
+        with open(self.dir / "out", "rb") as out:
+            return out.read(length)
+
+    def status(self, config=None):
+        return json.loads(self.run_latte("status", "--json", config=config))
+
+    def test_create_makes_what_is_missing_once(self):
+        out = self.run_latte("create")
+        for part in ("pool.img: created", "disk db: created", "disk logs: created"):
+            self.assertIn(part, out)
+        before = (self.dir / "pool.img").read_bytes()
+        out = self.run_latte("create")
+        self.assertNotIn("created", out)
+        self.assertEqual(out.count("exists"), 3)
+        self.assertEqual((self.dir / "pool.img").read_bytes(), before)
+        self.assertFalse((self.dir / "pool.img.new").exists())
+
+    def test_create_never_overwrites(self):
+        (self.dir / "pool.img").write_bytes(b"precious" * 8192 * 1024)
+        before = (self.dir / "pool.img").read_bytes()
+        self.assertIn("left alone", self.run_latte("create", expect=1))
+        self.assertEqual((self.dir / "pool.img").read_bytes(), before)
+
+    def test_serve_creates_nothing(self):
+        self.assertIn("latte create", self.run_latte("serve", expect=1))
+        self.assertFalse((self.dir / "pool.img").exists())
+        self.assertFalse((self.dir / "cloud").exists())
+
+    def test_data_survives_stop_kill_and_drain(self):
+        self.run_latte("create")
+        data = os.urandom(8 << 20)
+        server = self.serve()
+        self.put(data)
+        self.assertEqual(self.get(len(data)), data)
+        self.stop(server, signal.SIGINT)
+        server = self.serve()
+        self.assertEqual(self.get(len(data)), data)
+        newer = os.urandom(8 << 20)
+        self.put(newer)
+        server.kill()
+        server.wait()
+        server = self.serve()
+        self.assertEqual(self.get(len(newer)), newer)
+        self.assertIn("disk db: clean", self.run_latte("drain", "db"))
+        with open(self.dir / "cloud/db/base", "rb") as base:
+            self.assertEqual(base.read(len(newer)), newer)
+        self.assertEqual(self.status()["disks"][0]["dirty_bytes"], 0)
+        self.put(data)
+        self.stop(server)
+        self.assertIn("all disks: clean", self.run_latte("drain"))
+        with open(self.dir / "cloud/db/base", "rb") as base:
+            self.assertEqual(base.read(len(data)), data)
+        self.assertIn("clean", self.run_latte("check"))
+
+    def test_status_has_the_contracts_keys(self):
+        self.run_latte("create")
+        self.assertIn("no server answers", self.run_latte("status", expect=1))
+        server = self.serve()
+        self.put(os.urandom(1 << 20))
+        self.get(1 << 20)
+        time.sleep(0.2)  # a snapshot is at most 100 ms old
+        status = self.status()
+        self.assertLessEqual({"version", "pool", "disks"}, status.keys())
+        self.assertLessEqual({"size_bytes", "used_bytes", "dirty_bytes", "written_bytes"},
+                             status["pool"].keys())
+        self.assertEqual({"user", "admission", "reinsertion", "metadata"},
+                         status["pool"]["written_bytes"].keys())
+        db = status["disks"][0]
+        self.assertLessEqual({"name", "size_bytes", "state", "generation", "lag_seconds", "dirty_bytes",
+                              "reads", "writes", "read_bytes", "write_bytes", "read_hit_ratio",
+                              "read_latency_us", "write_latency_us", "cloud"}, db.keys())
+        for latency in ("read_latency_us", "write_latency_us"):
+            self.assertEqual({"p50", "p99", "p999"}, db[latency].keys())
+            self.assertGreater(db[latency]["p50"], 0)
+        self.assertLessEqual({"reads", "writes", "read_bytes", "write_bytes"}, db["cloud"].keys())
+        self.assertEqual((db["name"], db["state"]), ("db", "online"))
+        self.assertEqual(db["write_bytes"], 1 << 20)
+        self.assertIn("disk db: online", self.run_latte("status"))
+        self.stop(server)
+
+    def test_only_one_server_has_the_pool(self):
+        self.run_latte("create")
+        server = self.serve()
+        for command, more, code in (("serve", [], 1), ("check", [], 2), ("takeover", ["db"], 2)):
+            self.assertIn(f"process {server.pid}", self.run_latte(command, *more, expect=code))
+        self.run_latte("create")
+        self.stop(server)
+
+    def test_takeover_by_another_host(self):
+        self.run_latte("create")
+        server = self.serve()
+        data = os.urandom(4 << 20)
+        self.put(data, "logs")  # durability = "cloud", flushed: nothing may be missing
+        server.kill()
+        server.wait()
+        out = self.run_latte("create", config=self.other)
+        self.assertIn("belongs to another host", out)
+        self.assertIn("latte takeover", self.run_latte("serve", config=self.other, expect=1))
+        self.run_latte("takeover", "nosuch", config=self.other, expect=2)
+        for disk in ("db", "logs"):
+            self.run_latte("takeover", disk, config=self.other)
+        self.assertIn("already", self.run_latte("takeover", "logs", config=self.other))
+        server = self.serve(config=self.other)
+        self.assertEqual(self.get(len(data), "logs", "b"), data)
+        self.assertIn("another host", self.run_latte("serve", expect=1))
+        self.stop(server)
+
+    def test_keep_going_serves_the_others(self):
+        self.run_latte("create")
+        super_file = self.dir / "cloud/db/super"
+        super_file.write_bytes(b"x" * super_file.stat().st_size)
+        self.assertIn("--keep-going", self.run_latte("serve", expect=1))
+        server = self.serve("--keep-going")
+        states = {disk["name"]: disk["state"] for disk in self.status()["disks"]}
+        self.assertEqual(states, {"db": "failed", "logs": "online"})
+        subprocess.run(["nbdinfo", "--size", self.uri("logs")], check=True, capture_output=True)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 503)
+        self.assertIn(b"db: not served", answer.read())
+        self.stop(server)
+        self.assertIn("damage", self.run_latte("check", expect=1))
+
+    def test_check_finds_damage_and_what_is_missing(self):
+        self.run_latte("check", expect=2)
+        self.run_latte("create")
+        self.assertIn("clean", self.run_latte("check"))
+        with open(self.dir / "pool.img", "r+b") as pool:
+            pool.truncate(32 << 20)
+        self.assertIn("damage", self.run_latte("check", expect=1))
+        self.run_latte("serve", expect=1)
+
+    def test_wrong_usage_and_configuration_exit_2(self):
+        self.assertEqual(subprocess.run([LATTE], capture_output=True).returncode, 2)
+        self.assertEqual(subprocess.run([LATTE, "serve"], capture_output=True).returncode, 2)
+        self.assertEqual(subprocess.run([LATTE, "frob"], capture_output=True).returncode, 2)
+        text = self.config.read_text()
+        self.config.write_text(text.replace("durability", "durabilty"))
+        for command in ("create", "serve", "status", "drain", "check"):
+            out = self.run_latte(command, expect=2)
+            self.assertRegex(out, r"run\.toml:\d+:1: disk\.durabilty is no known key; allowed here are")
+        for command in ("create", "serve", "status", "drain", "check", "takeover"):
+            done = subprocess.run([LATTE, command, "--help"], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("EXIT STATUS", done.stdout)
+
+    def test_http(self):
+        self.run_latte("create")
+        server = self.serve()
+
+        def fetch(path):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+        self.assertEqual(fetch("/healthz"), (200, "ok\n"))
+        self.assertEqual(json.loads(fetch("/status")[1]).keys(), self.status().keys())
+        self.assertIn("<table>", fetch("/")[1])
+        self.assertEqual(fetch("/nosuch")[0], 404)
+        text = fetch("/metrics")[1]
+        declared = set()
+        for line in text.splitlines():
+            if line.startswith("# TYPE "):
+                declared.add(line.split()[2])
+            elif not line.startswith("#"):
+                name = line.split("{")[0].split(" ")[0]
+                self.assertTrue(name in declared or name.rsplit("_", 1)[0] in declared, line)
+                float(line.rsplit(" ", 1)[1])
+        self.assertIn('latte_disk_online{disk="db"} 1', text)
+        self.stop(server)
+
+    def test_control_socket_takes_garbage(self):
+        self.run_latte("create")
+        server = self.serve()
+        path = str(self.dir / "a.ctl")
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        for data in (b"\n", b"garbage\n", b"[" * 40000 + b"\n", b"x" * 70000, b"\xff\xfe\0\n", b"7\n",
+                     b'{"command":5}\n', b'{"command":"drain","disk":7}\n'):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(10)
+                client.connect(path)
+                client.sendall(data)
+                self.assertIn(b'{"error":', client.recv(4096))
+        idle = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+        for client in idle:
+            client.connect(path)
+        for client in idle:
+            client.close()
+        time.sleep(0.2)
+        self.assertEqual(self.status()["disks"][0]["state"], "online")
+        self.stop(server)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latte", required=True)
+    arguments, rest = parser.parse_known_args()
+    LATTE = os.path.abspath(arguments.latte)
+    unittest.main(argv=[sys.argv[0], *rest])
