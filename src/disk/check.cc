@@ -153,7 +153,8 @@ Task<void> Host::check_local(CheckedDisk& item, const log::CloudSuper& super,
     co_return;
   }
   CollectVisitor visitor;
-  const log::StreamRecoveryOptions options{super.disk_id, slot->epoch, slot->tail_order};
+  const log::StreamRecoveryOptions options{super.disk_id, slot->epoch, slot->tail_order,
+                                           reactor_.boot_id()};
   const log::StreamRecovery stream = co_await log::recover_stream(space, options, found_, visitor);
   if (stream.unreadable > 0)
     checker.damage(fmt::format("{}: {} segments can't be read", where, stream.unreadable));

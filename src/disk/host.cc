@@ -20,6 +20,9 @@ namespace {
 constexpr uint64_t kFormattedGeneration = 1;
 constexpr uint64_t kAdoptedGeneration = kFormattedGeneration + 1;
 
+/// The shipper may have to take a damaged pool segment to the cloud in one piece.
+constexpr uint64_t kMinCloudLogSegments = 4;
+
 void copy_name(char (&to)[log::kNameBytes], const std::string& from) {
   static_assert(kMaxDiskNameBytes < log::kNameBytes);
   std::memset(to, 0, sizeof(to));
@@ -106,7 +109,7 @@ Task<Result<void>> Host::open_pool() {
   // What any disk may still hold is in use from the start, whether it is attached now, later, or never.
   for (const log::StreamSlot& slot : space->streams()) {
     if (slot.disk_id.is_nil()) continue;
-    log::StreamRecoveryOptions options{slot.disk_id, slot.epoch, slot.tail_order};
+    log::StreamRecoveryOptions options{slot.disk_id, slot.epoch, slot.tail_order, 0};
     for (const log::FoundSegment& item : log::own_segments(options, found_))
       space->claim(item.segment);
   }
@@ -149,7 +152,8 @@ Task<Result<void>> Host::swap_super(CloudVolume& cloud, const log::CloudSuper& c
   co_return co_await cloud.swap_super(current.generation, next.generation, bytes);
 }
 
-Task<Result<void>> Host::register_disk(const DiskOptions& disk, const log::CloudSuper& super) {
+Task<Result<void>> Host::register_disk(const DiskOptions& disk, const log::CloudSuper& super,
+                                       uint64_t cloud_log_bytes) {
   log::SegmentSpace& space = pool_->space();
   log::StreamSlot* slot = space.find_stream(super.disk_id);
   log::StreamSlot* named = space.find_stream_by_name(disk.name);
@@ -162,8 +166,14 @@ Task<Result<void>> Host::register_disk(const DiskOptions& disk, const log::Cloud
   if (slot == nullptr)
     co_return Error{Errc::no_space, fmt::format("disk {}: the pool {} has its {} disks already",
                                                 disk.name, pool_device_.info().name, kMaxDisks)};
+  const uint64_t segment_bytes = uint64_t{space.segment_blocks()} * kBlockBytes;
+  if (cloud_log_bytes < kMinCloudLogSegments * segment_bytes)
+    co_return Error{Errc::invalid,
+                    fmt::format("disk {}: its cloud log of {} bytes is too small for this pool's segments of "
+                                "{} bytes; it must be at least {} times as large",
+                                disk.name, cloud_log_bytes, segment_bytes, kMinCloudLogSegments)};
   // What the pool still holds of the disk belongs to a history that ended.
-  log::StreamRecoveryOptions options{super.disk_id, slot->epoch, slot->tail_order};
+  log::StreamRecoveryOptions options{super.disk_id, slot->epoch, slot->tail_order, 0};
   if (slot->disk_id == super.disk_id)
     for (const log::FoundSegment& item : log::own_segments(options, found_))
       if (!space.is_free(item.segment)) space.release(item.segment);
@@ -201,7 +211,7 @@ Task<Result<void>> Host::adopt_new(DiskOptions disk, CloudVolume& cloud) {
                                 "take-over was interrupted, or the pool is new); run latte takeover",
                                 disk.name, cloud.name())};
   }
-  co_return co_await register_disk(disk, next);
+  co_return co_await register_disk(disk, next, cloud.log().info().size_bytes);
 }
 
 Task<Result<HybridDisk*>> Host::attach(DiskOptions disk, CloudVolume& cloud) {
@@ -261,7 +271,7 @@ Task<Result<void>> Host::take_over(DiskOptions disk, CloudVolume& cloud, std::st
   auto cut = co_await cut_cloud_log(cloud, next, report);
   if (!cut) co_return on_disk(disk.name, cut.error());
   // 3. Only now does this pool know the disk: a take-over that was interrupted is seen by its epoch.
-  co_return co_await register_disk(disk, next);
+  co_return co_await register_disk(disk, next, cloud.log().info().size_bytes);
 }
 
 Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper& super,
@@ -290,7 +300,7 @@ Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper
   options.keep_seqs = true;
   log::WriteAccount account;
   log::LogStream stream(reactor_, *space, options, account);
-  stream.resume(image.stream.chain, image.stream.end, image.stream.durable, image.stream.next_order);
+  stream.resume(image.stream);
   log::Append append;
   append.entry.seq = image.contiguous.value + 1;
   append.entry.count = beyond;

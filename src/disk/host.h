@@ -120,7 +120,8 @@ class Host {
                                 log::CloudSuper& next);
   Task<Result<void>> cut_cloud_log(CloudVolume& cloud, const log::CloudSuper& super,
                                    std::string* report);
-  Task<Result<void>> register_disk(const DiskOptions& disk, const log::CloudSuper& super);
+  Task<Result<void>> register_disk(const DiskOptions& disk, const log::CloudSuper& super,
+                                   uint64_t cloud_log_bytes);
 
   Reactor& reactor_;
   BlockDevice& pool_device_;

@@ -56,8 +56,7 @@ Task<Result<void>> HybridDisk::recover_cloud() {
   options.generation = super_.generation;
   options.keep_seqs = true;
   cloud_stream_ = std::make_unique<log::LogStream>(reactor_, *cloud_space_, options, cloud_account_);
-  cloud_stream_->resume(image.stream.chain, image.stream.end, image.stream.durable,
-                        image.stream.next_order);
+  cloud_stream_->resume(std::move(image.stream));
   for (const CloudImage::Item& item : image.items) {
     const log::Entry& entry = item.entry;
     const bool ranged = entry.kind == log::EntryKind::cut || entry.kind == log::EntryKind::empty;
@@ -223,6 +222,7 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
   options.disk_id = id_;
   options.epoch = slot->epoch;
   options.tail_order = slot->tail_order;
+  options.boot_id = reactor_.boot_id();
   LocalVisitor visitor(*this);
   const log::StreamRecovery stream =
       co_await log::recover_stream(space, options, pool_segments, visitor);
@@ -245,7 +245,7 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
   stream_options.disk_id = id_;
   stream_options.generation = super_.generation;
   local_ = std::make_unique<log::LogStream>(reactor_, space, stream_options, pool_.account());
-  local_->resume(stream.chain, stream.end, stream.durable, stream.next_order);
+  local_->resume(stream);
   next_seq_ = std::max(next_seq_, Seq(stream.max_seq) + 1);
   shipped_ = visitor.has_dirty ? visitor.first_dirty : stream.end;
   if (visitor.has_dirty) {

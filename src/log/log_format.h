@@ -99,8 +99,10 @@ struct SegmentHeader {
   uint64_t salt;                      // random; every record and the footer repeat it
   LogPosition previous_end;           // where the stream ended before this segment
   LogPosition durable;                // the stream up to here was flushed when this was written
+  LogPosition completed;              // up to here it was written
+  uint64_t boot_id;                   // of the machine's power session
   int64_t wall_time_ns;               // when the segment was opened
-  std::array<uint8_t, 4096 - 16 - 32 - 24 - 32 - 8> reserved;
+  std::array<uint8_t, 4096 - 16 - 32 - 24 - 48 - 16> reserved;
 };
 static_assert(sizeof(SegmentHeader) == kBlockBytes);
 
@@ -146,10 +148,11 @@ struct RecordHeader {
   uint32_t entry_count;
   uint32_t reserved0;
   int64_t wall_time_ns;
-  LogPosition durable;
-  uint64_t reserved1;
+  LogPosition durable;                // the stream up to here was flushed when this was written
+  LogPosition completed;              // up to here it was written: lost only with the power
+  uint64_t boot_id;                   // of the machine's power session; see Reactor::boot_id()
 };
-static_assert(sizeof(RecordHeader) == 72);
+static_assert(sizeof(RecordHeader) == 88);
 
 /// Limits of one record; the writer keeps them, the reader refuses what exceeds them.
 inline constexpr uint32_t kMaxHeaderBlocks = 16;

@@ -31,7 +31,7 @@ struct LogStream::Batch {
 };
 
 LogStream::LogStream(Reactor& reactor, SegmentSpace& space, Options options, WriteAccount& account)
-    : reactor_(reactor), space_(space), options_(options), account_(account), progress_(reactor) {
+    : reactor_(reactor), space_(space), options_(options), account_(account), boot_id_(reactor.boot_id()), progress_(reactor) {
   // Small segments (tests, tiny pools) still hold at least one append besides header and table.
   max_append_blocks_ = std::min(kMaxAppendBlocks, (space.segment_blocks() - 4) / 2);
 }
@@ -40,13 +40,21 @@ LogStream::~LogStream() {
   for (Batch* batch : inflight_) delete batch;
 }
 
-void LogStream::resume(std::vector<ChainSegment> chain, LogPosition end, LogPosition durable,
-                       uint64_t next_order) {
+void LogStream::resume(Resumed from) {
   LATTE_CHECK(chain_.empty() && !open_);
-  chain_.assign(chain.begin(), chain.end());
-  assigned_end_ = completed_end_ = end;
-  durable_ = std::min(durable, end);
-  next_order_ = next_order;
+  chain_.assign(from.chain.begin(), from.chain.end());
+  assigned_end_ = completed_end_ = from.end;
+  durable_ = std::min(from.durable, from.end);
+  next_order_ = from.next_order;
+  if (from.open) {
+    LATTE_CHECK(!chain_.empty() && !chain_.back().sealed);
+    open_ = true;
+    salt_ = chain_.back().salt;
+    next_block_ = chain_.back().used_blocks;
+    next_index_ = from.next_index;
+    table_ = std::move(from.table);
+    table_crcs_ = std::move(from.table_crcs);
+  }
   // What recovery read may still sit in a volatile cache: count it as one append not yet durable.
   admitted_count_ = completed_count_ = 1;
   durable_count_ = 0;
@@ -140,6 +148,8 @@ void LogStream::open_segment() {
   header.salt = salt_;
   header.previous_end = assigned_end_;
   header.durable = durable_;
+  header.completed = completed_end_;
+  header.boot_id = boot_id_;
   header.wall_time_ns = reactor_.wall_now();
   log::seal(header);
   pending_segment_header_ = Buffer(kBlockBytes);
@@ -211,6 +221,8 @@ void LogStream::fill_header(Batch& batch, std::span<std::byte> header, uint32_t 
   fields.entry_count = static_cast<uint32_t>(batch.count);
   fields.wall_time_ns = reactor_.wall_now();
   fields.durable = durable_;
+  fields.completed = completed_end_;
+  fields.boot_id = boot_id_;
   std::memcpy(header.data(), &fields, sizeof(fields));
 
   ChainSegment& segment = chain_.back();

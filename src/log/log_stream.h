@@ -69,8 +69,6 @@ class LogStream final : private TurnHook {
   LogStream(Reactor& reactor, SegmentSpace& space, Options options, WriteAccount& account);
   ~LogStream();
 
-  /// Continues after recovery: `chain` are the segments in use, oldest first; the stream's content ends
-  /// at `end`; the next segment gets `next_order`.
   struct ChainSegment {
     uint32_t segment = 0;
     uint64_t order = 0;
@@ -79,8 +77,20 @@ class LogStream final : private TurnHook {
     uint32_t used_blocks = 0;  ///< end of its last record
     bool sealed = false;       ///< has a table
   };
-  void resume(std::vector<ChainSegment> chain, LogPosition end, LogPosition durable,
-              uint64_t next_order);
+  /// What recovery found (recovery.h).
+  struct Resumed {
+    std::vector<ChainSegment> chain;  ///< segments in use, oldest first
+    LogPosition end;                  ///< of the stream's content
+    LogPosition durable;
+    uint64_t next_order = 1;          ///< of the next segment
+    /// The last segment ended cleanly and takes further records; then its records so far:
+    bool open = false;
+    uint32_t next_index = 0;
+    std::vector<TableEntry> table;
+    std::vector<uint32_t> table_crcs;
+  };
+  /// Continues after recovery. Call once, before anything is admitted.
+  void resume(Resumed from);
 
   /// Largest append these segments can take, in blocks.
   uint32_t max_append_blocks() const { return max_append_blocks_; }
@@ -189,6 +199,7 @@ class LogStream final : private TurnHook {
   LogPosition completed_end_;
   LogPosition durable_;
   bool flushing_ = false;
+  uint64_t boot_id_;
   IoStatus failure_ = IoStatus::ok;
   WaitQueue progress_;               // a batch or a flush ended
 };

@@ -42,9 +42,13 @@ std::vector<Link> link_segments(const StreamRecoveryOptions& options,
 
 class Recoverer {
  public:
-  Recoverer(SegmentSpace& space, StreamVisitor& visitor, std::vector<Link> links,
+  Recoverer(SegmentSpace& space, StreamVisitor& visitor, std::vector<Link> links, uint64_t boot_id,
             StreamRecovery& out)
-      : space_(space), visitor_(visitor), links_(std::move(links)), out_(out) {}
+      : space_(space),
+        visitor_(visitor),
+        links_(std::move(links)),
+        boot_id_(boot_id),
+        out_(out) {}
 
   Task<void> run() {
     co_await find_durable_mark();
@@ -55,19 +59,29 @@ class Recoverer {
       co_await take_segment(i);
     }
     if (out_.chain.empty() && !cut_) out_.end = LogPosition{};
-    out_.durable = std::min(durable_, out_.end);
+    out_.durable = std::min(flushed_, out_.end);
   }
 
  private:
+  /// How far nothing can be missing but by damage.
   Task<void> find_durable_mark() {
+    LogPosition completed;
     for (const Link& link : links_) {
-      durable_ = std::max(durable_, link.found.header.durable);
-      if (link.found.sealed) durable_ = std::max(durable_, link.found.footer.durable);
+      flushed_ = std::max(flushed_, link.found.header.durable);
+      if (link.found.sealed) flushed_ = std::max(flushed_, link.found.footer.durable);
+      if (same_boot(link)) completed = std::max(completed, link.found.header.completed);
     }
-    if (links_.empty() || links_.back().found.sealed) co_return;
-    // Only the last segment's records can carry a higher mark than a later segment's header.
-    last_ = co_await load_segment(space_, links_.back().found, links_.back().limit_block);
-    durable_ = std::max(durable_, last_.durable);
+    if (!links_.empty() && !links_.back().found.sealed) {
+      // Only the last segment's records can carry higher marks than a later segment's header.
+      last_ = co_await load_segment(space_, links_.back().found, links_.back().limit_block);
+      flushed_ = std::max(flushed_, last_.durable);
+      if (boot_id_ != 0 && last_.boot_id == boot_id_) completed = std::max(completed, last_.completed);
+    }
+    durable_ = std::max(flushed_, completed);
+  }
+
+  bool same_boot(const Link& link) const {
+    return boot_id_ != 0 && link.found.header.boot_id == boot_id_;
   }
 
   /// Something is not readable at `at`: the end of what survived, or damage.
@@ -108,6 +122,14 @@ class Recoverer {
                        content.end_block, link.limit_block));
     if (was_cut) co_return;
     out_.chain.push_back(segment);
+    // A last segment that ends cleanly goes on. Behind a cut there may be records that look valid.
+    if (preloaded && !cut_ && !content.unreadable && !content.gap_inside) {
+      LATTE_CHECK(segment.used_blocks == content.end_block);
+      out_.open = true;
+      out_.next_index = content.record_count;
+      out_.table = std::move(content.entries);
+      out_.table_crcs = std::move(content.crcs);
+    }
     if (!cut_) out_.end = LogPosition{order, segment.used_blocks};
   }
 
@@ -174,9 +196,11 @@ class Recoverer {
   SegmentSpace& space_;
   StreamVisitor& visitor_;
   std::vector<Link> links_;
+  uint64_t boot_id_;
   StreamRecovery& out_;
   SegmentContent last_;
-  LogPosition durable_;
+  LogPosition flushed_;
+  LogPosition durable_;  // flushed, or completed under the present boot
   bool cut_ = false;
 };
 
@@ -207,7 +231,7 @@ Task<StreamRecovery> recover_stream(SegmentSpace& space, StreamRecoveryOptions o
       out.next_order = std::max(out.next_order, item.header.order + 1);
   out.next_order = std::max(out.next_order, options.tail_order);
   auto links = link_segments(options, own, space.segment_blocks());
-  Recoverer recoverer(space, visitor, std::move(links), out);
+  Recoverer recoverer(space, visitor, std::move(links), options.boot_id, out);
   co_await recoverer.run();
   // What did not make it into the chain is void: its records are excluded by the next segment's header.
   for (const FoundSegment& item : own) {

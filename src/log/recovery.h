@@ -1,7 +1,8 @@
 // Recovery of one stream: which segments belong to it, where it ends, and every entry in order. It reads
 // tables, not data, except for what was not yet flushed: that is verified block by block.
 //
-// What it returns is a prefix of what was appended, holding at least everything flushed. Where that can't
+// What it returns is a prefix of what was appended, holding at least everything flushed, and everything
+// completed as well if the machine has not lost power since. Where that can't
 // be had (bytes that were durable fail their checks), it says so through StreamVisitor::on_damage and
 // goes on behind the damage.
 //
@@ -34,11 +35,7 @@ class StreamVisitor {
   virtual void on_damage(LogPosition position, const std::string& what) = 0;
 };
 
-struct StreamRecovery {
-  std::vector<LogStream::ChainSegment> chain;
-  LogPosition end;
-  LogPosition durable;
-  uint64_t next_order = 1;
+struct StreamRecovery : LogStream::Resumed {
   uint64_t max_seq = 0;           ///< highest seq seen, in discarded entries too
   uint64_t unreadable = 0;        ///< segments the device failed to read: nothing is known of them
   uint64_t discarded_entries = 0; ///< not flushed and behind a gap
@@ -48,6 +45,7 @@ struct StreamRecoveryOptions {
   Uuid disk_id;
   uint64_t epoch = 0;       ///< segments of lower generations are void
   uint64_t tail_order = 0;  ///< segments below are void
+  uint64_t boot_id = 0;     ///< of the present power session; see Reactor::boot_id()
 };
 
 /// Those of the found segments that may belong to the stream's present content.

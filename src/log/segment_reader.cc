@@ -48,6 +48,11 @@ Task<void> find_worker(SegmentSpace& space, FindState& state) {
   state.ended.notify_all();
 }
 
+void note_completed(const RecordView& record, SegmentContent& content) {
+  content.completed = record.header.completed;
+  content.boot_id = record.header.boot_id;
+}
+
 /// Appends a record's entries to `content`, as the table would have them.
 void take_record(const RecordView& record, SegmentContent& content) {
   uint32_t data_block = record.header.block + record.header.header_blocks;
@@ -58,6 +63,8 @@ void take_record(const RecordView& record, SegmentContent& content) {
   }
   content.crcs.insert(content.crcs.end(), record.crcs.begin(), record.crcs.end());
   content.durable = std::max(content.durable, record.header.durable);
+  note_completed(record, content);
+  ++content.record_count;
 }
 
 Task<bool> load_table(SegmentSpace& space, const FoundSegment& found, SegmentContent& content) {
@@ -110,6 +117,7 @@ Task<void> scan_records(SegmentSpace& space, const FoundSegment& found, uint32_t
     if (valid && (in_gap || record.header.index != index)) {
       content.gap_inside = true;
       content.durable = std::max(content.durable, record.header.durable);
+      note_completed(record, content);
       co_return;
     }
     if (valid) {
@@ -149,6 +157,8 @@ Task<SegmentContent> load_segment(SegmentSpace& space, const FoundSegment& found
     limit_block = std::min(limit_block, found.footer.used_blocks);
   }
   content.durable = found.header.durable;
+  content.completed = found.header.completed;
+  content.boot_id = found.header.boot_id;
   co_await scan_records(space, found, std::min(limit_block, space.segment_blocks()), content);
   co_return content;
 }

@@ -37,6 +37,9 @@ struct SegmentContent {
   std::vector<int64_t> wall_times;   ///< per entry, only from records; empty from a table
   uint32_t end_block = 1;            ///< end of the last record
   LogPosition durable;               ///< highest durable mark seen
+  LogPosition completed;             ///< of completed writes, as the last record says
+  uint64_t boot_id = 0;              ///< power session of the last record
+  uint32_t record_count = 0;
   bool from_table = false;
   bool unreadable = false;           ///< a device error ended the reading
   /// Records were found again behind a place where none was valid: something in between is damaged.

@@ -82,6 +82,10 @@ class Reactor {
   /// Wall clock in ns since 1970, for timestamps that outlive the process.
   virtual TimeNs wall_now() const = 0;
 
+  /// Identity of the machine's present power session: what was written under the same one may have been
+  /// torn by the death of a process, but not by a loss of power. 0 = unknown.
+  virtual uint64_t boot_id() const = 0;
+
   /// Resumes `handle` in this turn or the next, after everything scheduled before it.
   void schedule(std::coroutine_handle<> handle) { ready_.push(handle); }
   /// Starts `task` as a root task; it is destroyed when it ends, or by destroy_tasks().

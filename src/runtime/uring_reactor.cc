@@ -1,5 +1,11 @@
 #include "runtime/uring_reactor.h"
 
+#include <fstream>
+#include <span>
+#include <string>
+
+#include "base/crc32c.h"
+
 #include <fmt/core.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -129,6 +135,16 @@ UringReactor::~UringReactor() {
 
 TimeNs UringReactor::now() const { return read_clock(CLOCK_MONOTONIC); }
 TimeNs UringReactor::wall_now() const { return read_clock(CLOCK_REALTIME); }
+
+uint64_t UringReactor::boot_id() const {
+  // The kernel draws a new one at every boot; unreadable (a stripped container) counts as unknown.
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string text;
+  if (!std::getline(file, text)) return 0;
+  const auto bytes = std::as_bytes(std::span(text));
+  const uint64_t id = (uint64_t{crc32c(bytes)} << 32) | crc32c(bytes, 1);
+  return id == 0 ? 1 : id;
+}
 
 bool UringReactor::on_reactor_thread() const {
   return thread_id_.load(std::memory_order_relaxed) == ::gettid();

@@ -62,6 +62,7 @@ class UringReactor final : public Reactor {
 
   TimeNs now() const override;
   TimeNs wall_now() const override;
+  uint64_t boot_id() const override;
 
   /// Runs until stop(). May be called again afterwards. A stop() before run() ends it at once.
   void run();

@@ -50,6 +50,8 @@ class SimReactor final : public Reactor {
 
   TimeNs now() const override;
   TimeNs wall_now() const override;
+  uint64_t boot_id() const override { return boot_id_; }
+  void set_boot_id(uint64_t boot_id) { boot_id_ = boot_id; }
   const std::string& name() const { return name_; }
   /// A paused process runs nothing (SIGSTOP, a frozen VM), while its devices go on.
   void set_paused(bool paused) { paused_ = paused; }
@@ -61,6 +63,7 @@ class SimReactor final : public Reactor {
   std::string name_;
   TimeNs clock_offset_ns_;
   bool paused_ = false;
+  uint64_t boot_id_ = 1;
 };
 
 class World {

@@ -191,6 +191,7 @@ void Scenario::stop_cleanly() {
 
 void Scenario::check_offline(Machine& machine) {
   OfflineCheck check(world_);
+  check.reactor.set_boot_id(0);  // the power was cut: only what was flushed counts
   std::vector<Host::CheckedDisk> disks;
   bool damaged = false;
   for (const BootItem& item : owned(machine)) {

@@ -40,6 +40,7 @@ void Machine::start(TimeNs clock_offset_ns) {
   LATTE_CHECK(!running() && has_drive());
   world_.trace("{}: process starts", name_);
   reactor_ = std::make_unique<sim::SimReactor>(world_, name_, clock_offset_ns);
+  reactor_->set_boot_id(boots_);
   drive_->connect(*reactor_);
   host_ = std::make_unique<Host>(*reactor_, *drive_);
   pool_opened_ = std::make_unique<WaitQueue>(*reactor_);
@@ -132,6 +133,7 @@ bool Machine::all_ready() const {
 void Machine::kill(bool power) {
   LATTE_CHECK(running());
   world_.trace("{}: {}", name_, power ? "loses power" : "process dies");
+  if (power) ++boots_;
   if (power)
     drive_->power_loss();
   else

@@ -124,6 +124,7 @@ class Machine {
   std::unique_ptr<sim::SimDrive> drive_;
   bool formatted_ = false;
   std::unique_ptr<sim::SimReactor> reactor_;
+  uint64_t boots_ = 1;  // power sessions so far
   std::unique_ptr<Host> host_;
   std::vector<std::unique_ptr<Session>> sessions_;
   std::unique_ptr<WaitQueue> pool_opened_;

@@ -66,7 +66,9 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
     const DiskOptions disk = random_disk(random, i);
     CloudOptions cloud_log;
     cloud_log.segment_bytes = kSegments[random.below(std::size(kSegments))] * 1024;
-    const uint64_t log_bytes = cloud_log.segment_bytes * random.between(5, 25);
+    // The engine asks for at least four pool segments; anything smaller it refuses.
+    const uint64_t log_bytes =
+        std::max(cloud_log.segment_bytes * random.between(5, 25), 5 * pool.segment_bytes);
     const sim::SimCloudOptions service = random_cloud(random, disk, log_bytes);
     disks.push_back(std::make_unique<DiskSim>(world, i, disk, cloud_log, service));
   }
