@@ -154,6 +154,10 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<void> wake_shipper_at(TimeNs due_ns);
   Task<bool> ship_once();
   Task<bool> load_ship_batch(ShipBatch& batch);
+  Task<bool> load_by_table(ShipBatch& batch, log::LogStream::ChainSegment segment,
+                           uint32_t record_block, uint32_t limit_block);
+  void take_ship_entry(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
+                       std::span<const std::byte> data, std::span<const uint32_t> crcs);
   Task<bool> load_damaged(ShipBatch& batch, log::LogStream::ChainSegment segment,
                           uint32_t from_block, uint32_t limit_block);
   void take_ship_record(ShipBatch& batch, const log::RecordView& record,

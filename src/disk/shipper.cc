@@ -217,7 +217,66 @@ Task<bool> HybridDisk::load_ship_batch(ShipBatch& batch) {
   }
   batch.end = log::LogPosition{segment.order, at};
   if (at > first) co_return true;
+  const bool by_table = co_await load_by_table(batch, segment, at, limit);
+  if (by_table) co_return true;
   co_return co_await load_damaged(batch, segment, at, limit);
+}
+
+/// One record whose header can't be read, by the segment's table: on the device, or of the open segment
+/// still in memory.
+Task<bool> HybridDisk::load_by_table(ShipBatch& batch, log::LogStream::ChainSegment segment,
+                                     uint32_t record_block, uint32_t limit_block) {
+  log::SegmentSpace& space = pool_.space();
+  std::vector<log::TableEntry> entries;
+  std::vector<uint32_t> crcs;
+  if (local_->open() && local_->chain().back().order == segment.order) {
+    entries = local_->open_table();
+    crcs = local_->open_table_crcs();
+  } else {
+    log::FoundSegment found;
+    found.segment = segment.segment;
+    Buffer footer(kBlockBytes);
+    const log::BlockAddress last = space.address(segment.segment, space.segment_blocks() - 1);
+    const IoStatus status = co_await space.device().read(space.device_offset(last), footer.span());
+    found.sealed = status == IoStatus::ok &&
+                   log::parse_segment_footer(footer.span(), space.segment_blocks(), found.footer) &&
+                   found.footer.salt == segment.salt;
+    if (!found.sealed) co_return false;
+    log::SegmentContent content = co_await log::load_segment(space, found, limit_block);
+    if (!content.from_table) co_return false;
+    entries = std::move(content.entries);
+    crcs = std::move(content.crcs);
+  }
+  uint32_t end = limit_block;
+  uint64_t blocks = 0;
+  for (const log::TableEntry& item : entries) {
+    if (item.record_block > record_block) end = std::min(end, item.record_block);
+    if (item.record_block == record_block && log::has_data(item.entry.kind))
+      blocks += item.entry.count;
+  }
+  log_error("disk {}: pool segment {}: the record at block {} can't be read; going by the table",
+            name(), segment.segment, record_block);
+  batch.bytes = Buffer(blocks * kBlockBytes);
+  uint64_t at = 0;
+  size_t crc_at = 0;
+  for (const log::TableEntry& item : entries) {
+    const size_t count = log::has_data(item.entry.kind) ? item.entry.count : 0;
+    const auto stored = std::span(crcs).subspan(crc_at, count);
+    crc_at += count;
+    if (item.record_block != record_block) continue;
+    const log::BlockAddress address = space.address(segment.segment, item.data_block);
+    const auto data = batch.bytes.span().subspan(at * kBlockBytes, count * kBlockBytes);
+    at += count;
+    for (size_t i = 0; i < count; ++i) {
+      const auto block = data.subspan(i * kBlockBytes, kBlockBytes);
+      const IoStatus status = co_await space.device().read(space.device_offset(address + i), block);
+      // What can't be read must not pass its check by what the memory held before.
+      if (status != IoStatus::ok) std::memset(block.data(), 0x5a, block.size());
+    }
+    take_ship_entry(batch, item.entry, address, data, stored);
+  }
+  batch.end = log::LogPosition{segment.order, end};
+  co_return true;
 }
 
 /// The pool's log can't be read at a place the cloud does not have yet. What it said is still known where
@@ -279,7 +338,7 @@ Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegme
   co_return true;
 }
 
-/// Adds a record's entries to the batch, checking every block against its CRC.
+/// Adds a record's entries to the batch.
 void HybridDisk::take_ship_record(ShipBatch& batch, const log::RecordView& record,
                                   log::BlockAddress record_address,
                                   std::span<const std::byte> data) {
@@ -287,18 +346,23 @@ void HybridDisk::take_ship_record(ShipBatch& batch, const log::RecordView& recor
   size_t block = 0;
   for (const log::Entry& entry : record.entries) {
     const size_t blocks = log::has_data(entry.kind) ? entry.count : 0;
-    if (entry.kind == log::EntryKind::data) {
-      add_ship_data(batch, entry, address, data.subspan(block * kBlockBytes, blocks * kBlockBytes),
+    take_ship_entry(batch, entry, address, data.subspan(block * kBlockBytes, blocks * kBlockBytes),
                     record.crcs.subspan(block, blocks));
-    } else if (entry.kind == log::EntryKind::zero) {
-      auto& item = batch.items.emplace_back();
-      item.append.entry = entry;
-    }
-    if (entry.kind == log::EntryKind::data || entry.kind == log::EntryKind::zero)
-      batch.last_seq = std::max(batch.last_seq, Seq(entry.seq));
     block += blocks;
     address += blocks;
   }
+}
+
+void HybridDisk::take_ship_entry(ShipBatch& batch, const log::Entry& entry,
+                                 log::BlockAddress address, std::span<const std::byte> data,
+                                 std::span<const uint32_t> crcs) {
+  if (entry.kind == log::EntryKind::data)
+    add_ship_data(batch, entry, address, data, crcs);
+  else if (entry.kind == log::EntryKind::zero)
+    batch.items.emplace_back().append.entry = entry;
+  else
+    return;  // notes and copies concern the pool only
+  batch.last_seq = std::max(batch.last_seq, Seq(entry.seq));
 }
 
 /// Splits an entry's blocks into stretches that fit an append; bad blocks become `lost`.

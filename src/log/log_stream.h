@@ -125,6 +125,9 @@ class LogStream final : private TurnHook {
   /// Segments in use, oldest first. The last one is open unless `open() == false`.
   const std::deque<ChainSegment>& chain() const { return chain_; }
   bool open() const { return open_; }
+  /// What the open segment's table will say.
+  const std::vector<TableEntry>& open_table() const { return table_; }
+  const std::vector<uint32_t>& open_table_crcs() const { return table_crcs_; }
   /// End of what has been written and completed / assigned to a record / flushed.
   LogPosition completed_end() const { return completed_end_; }
   LogPosition assigned_end() const { return assigned_end_; }
