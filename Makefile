@@ -1,0 +1,65 @@
+# Latte's commands. Fresh Debian 12, root, git and make are all that is needed: see `make help`.
+
+JOBS ?= $(shell nproc)
+CMAKE = cmake -S . -G Ninja
+RUN_DIR ?= run
+SIM_SECONDS ?= 180
+FUZZ_SECONDS ?= 600
+
+.PHONY: help build run test test-release test-sanitized test-threads fuzz format clean
+
+help:
+	@echo "make build   install what is missing, build; leaves build/release/latte"
+	@echo "make run     build, then create and serve a hybrid disk on plain files in ./$(RUN_DIR)"
+	@echo "make test    build and run every test: release, ASan+UBSan, TSan"
+	@echo "make fuzz    build the fuzz targets and run each for FUZZ_SECONDS ($(FUZZ_SECONDS))"
+	@echo "make format  clang-format the tree"
+	@echo "make clean   remove ./build"
+
+build:
+	@tools/install-deps build
+	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@ninja -C build/release -j$(JOBS) latte
+
+run:
+	@tools/install-deps run
+	@$(MAKE) --no-print-directory build
+	@tools/run-example build/release/latte $(RUN_DIR)
+
+test: test-release test-sanitized test-threads
+
+test-release:
+	@tools/install-deps test
+	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release -DLATTE_SIM_SECONDS=$(SIM_SECONDS) >/dev/null
+	ninja -C build/release -j$(JOBS)
+	ctest --test-dir build/release --output-on-failure -j1
+
+# The same unit tests and a few hundred simulation seeds with the sanitizers on.
+test-sanitized:
+	@$(CMAKE) -B build/asan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
+	  -DLATTE_SANITIZE=address,undefined -DLATTE_SIM_SECONDS=60 >/dev/null
+	ninja -C build/asan -j$(JOBS)
+	ctest --test-dir build/asan --output-on-failure -j1 -L "unit|sim-fresh"
+
+test-threads:
+	@$(CMAKE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
+	  -DLATTE_SANITIZE=thread >/dev/null
+	ninja -C build/tsan -j$(JOBS) runtime_mailbox_test runtime_uring_reactor_test
+	ctest --test-dir build/tsan --output-on-failure -j1 -R "runtime_(mailbox|uring_reactor)_test"
+
+fuzz:
+	@tools/install-deps fuzz
+	@$(CMAKE) -B build/fuzz -DCMAKE_CXX_COMPILER=clang++-16 -DLATTE_FUZZ=ON \
+	  -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
+	ninja -C build/fuzz -j$(JOBS)
+	@for target in build/fuzz/tests/fuzz/*_fuzz; do \
+	  echo "$$target"; mkdir -p build/fuzz/corpus/$$(basename $$target); \
+	  $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	    build/fuzz/corpus/$$(basename $$target) 2>&1 | tail -3 || exit 1; \
+	done
+
+format:
+	clang-format -i $$(git ls-files '*.h' '*.cc')
+
+clean:
+	rm -rf build
