@@ -38,9 +38,10 @@ int run_status(const Arguments& arguments) {
   const auto config = load_config(arguments.config_file);
   if (!config) return report(config.error(), kExitCannotRun);
   if (config.value().control_socket.empty())
-    return report({Errc::invalid, config.value().file +
-                                      ": control.socket is missing; without it nobody can ask the server"},
-                  kExitCannotRun);
+    return report(
+        {Errc::invalid,
+         config.value().file + ": control.socket is missing; without it nobody can ask the server"},
+        kExitCannotRun);
   const auto status = ask_status(config.value().control_socket);
   if (!status) return report(status.error(), kExitFailed);
   if (arguments.json)
@@ -53,8 +54,8 @@ int run_status(const Arguments& arguments) {
 int run_drain(const Arguments& arguments) {
   const auto config = load_config(arguments.config_file);
   if (!config) return report(config.error(), kExitCannotRun);
-  const Result<void> known = arguments.disk.empty() ? Result<void>()
-                                                    : check_disk(config.value(), arguments.disk);
+  const Result<void> known =
+      arguments.disk.empty() ? Result<void>() : check_disk(config.value(), arguments.disk);
   if (!known) return report(known.error(), kExitCannotRun);
   const Result<void> drained = drain(config.value(), arguments.disk);
   if (!drained) return report(drained.error(), kExitFailed);

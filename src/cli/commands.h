@@ -13,7 +13,8 @@ namespace latte {
 inline constexpr int kExitOk = 0;
 /// It failed; for check, there is damage.
 inline constexpr int kExitFailed = 1;
-/// It could not begin: wrong usage or configuration; for check and takeover, the pool is in use too.
+/// It could not begin: wrong usage or configuration; for check and takeover, the pool is in use
+/// too.
 inline constexpr int kExitCannotRun = 2;
 
 struct Arguments {

@@ -54,9 +54,8 @@ EXIT STATUS
 EXAMPLE
   latte serve -c run.toml)"};
 
-const CommandHelp kStatusHelp = {
-    "Show what the running server does",
-    R"(Asks the server over control.socket.
+const CommandHelp kStatusHelp = {"Show what the running server does",
+                                 R"(Asks the server over control.socket.
 
 EXIT STATUS
   0   shown

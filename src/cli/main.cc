@@ -64,7 +64,8 @@ int run(int argc, char** argv) {
 }  // namespace latte
 
 int main(int argc, char** argv) {
-  // A reader of our output or of a socket that goes away is an error of the write, no reason to die.
+  // A reader of our output or of a socket that goes away is an error of the write, no reason to
+  // die.
   std::signal(SIGPIPE, SIG_IGN);
   return latte::run(argc, argv);
 }

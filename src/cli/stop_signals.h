@@ -1,8 +1,9 @@
-// StopSignals: SIGTERM and SIGINT as something to wait for. The second one ends the process at once, in
-// case that stopping cleanly waits for a cloud that does not answer; nothing acknowledged is lost by that.
+// StopSignals: SIGTERM and SIGINT as something to wait for. The second one ends the process at
+// once, in case that stopping cleanly waits for a cloud that does not answer; nothing acknowledged
+// is lost by that.
 //
-// Thread rule: made on the main thread before any other exists (threads inherit that the signals are
-// blocked); one at a time. It lives to the process's end.
+// Thread rule: made on the main thread before any other exists (threads inherit that the signals
+// are blocked); one at a time. It lives to the process's end.
 #pragma once
 
 #include <condition_variable>

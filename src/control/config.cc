@@ -43,7 +43,8 @@ class Parser {
     const toml::parse_result parsed = toml::parse(text, std::string_view(file_));
     if (!parsed) {
       const auto& error = parsed.error();
-      return Error{Errc::invalid, fmt::format("{}: {}", place(error.source()), error.description())};
+      return Error{Errc::invalid,
+                   fmt::format("{}: {}", place(error.source()), error.description())};
     }
     if (read_root(parsed.table()) && check_together()) return std::move(config_);
     return *error_;
@@ -62,7 +63,8 @@ class Parser {
   }
   bool fail(const toml::node& node, std::string_view key, std::string_view what,
             Errc code = Errc::invalid) {
-    error_ = Error{code, fmt::format("{}: {} = {} {}", place(node.source()), key, shown(node), what)};
+    error_ =
+        Error{code, fmt::format("{}: {} = {} {}", place(node.source()), key, shown(node), what)};
     return false;
   }
   // For what concerns more than one value.
@@ -81,8 +83,8 @@ class Parser {
     }
     for (const Key& key : keys) {
       if (!key.required || table.contains(key.name)) continue;
-      error_ = Error{Errc::invalid, fmt::format("{}: {}{} is missing; add it", place(table.source()),
-                                                prefix, key.name)};
+      error_ = Error{Errc::invalid, fmt::format("{}: {}{} is missing; add it",
+                                                place(table.source()), prefix, key.name)};
       return false;
     }
     return true;
@@ -127,8 +129,9 @@ class Parser {
       }
       if (out == 0) return fail(node, key, "is nothing; write a size above 0");
       if (out % multiple != 0)
-        return fail(node, key, fmt::format("is no multiple of {} bytes; the next one is {}", multiple,
-                                           round_up(out, multiple)));
+        return fail(node, key,
+                    fmt::format("is no multiple of {} bytes; the next one is {}", multiple,
+                                round_up(out, multiple)));
       return true;
     };
   }
@@ -179,7 +182,8 @@ class Parser {
   bool read_segment_size(const toml::node& node, const std::string& key) {
     uint64_t& bytes = config_.pool.options.segment_bytes;
     if (!size(bytes, kBlockBytes)(node, key)) return false;
-    if (std::has_single_bit(bytes) && bytes >= kMinPoolSegmentBytes && bytes <= kMaxPoolSegmentBytes)
+    if (std::has_single_bit(bytes) && bytes >= kMinPoolSegmentBytes &&
+        bytes <= kMaxPoolSegmentBytes)
       return true;
     return fail(node, key, "is not allowed; write a power of two from \"64KiB\" to \"64MiB\"");
   }
@@ -189,8 +193,8 @@ class Parser {
     if (list == nullptr || list->empty())
       return fail(node, key, "is no list of disks; write [[disk]] above each disk");
     if (list->size() > kMaxDisks)
-      return fail(node, key, fmt::format("has {} disks; a pool has at most {}", list->size(),
-                                         kMaxDisks));
+      return fail(node, key,
+                  fmt::format("has {} disks; a pool has at most {}", list->size(), kMaxDisks));
     config_.disks.reserve(list->size());
     for (const toml::node& item : *list) {
       const auto* inner = item.as_table();
@@ -216,16 +220,18 @@ class Parser {
   bool read_name(const toml::node& node, const std::string& key, std::string& name) {
     if (!text(name)(node, key)) return false;
     const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-             c == '_' || c == '-';
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             c == '.' || c == '_' || c == '-';
     });
     if (!plain || name.front() == '.' || name.front() == '-')
-      return fail(node, key,
-                  "is no name; use letters, digits, '_', '-' and '.', beginning with one of the first "
-                  "three");
+      return fail(
+          node, key,
+          "is no name; use letters, digits, '_', '-' and '.', beginning with one of the first "
+          "three");
     if (name.size() > kMaxDiskNameBytes)
-      return fail(node, key, fmt::format("has {} bytes; a name has at most {}", name.size(),
-                                         kMaxDiskNameBytes));
+      return fail(
+          node, key,
+          fmt::format("has {} bytes; a name has at most {}", name.size(), kMaxDiskNameBytes));
     return true;
   }
   bool read_cloud(const toml::node& node, const std::string& key, DiskConfig& disk) {
@@ -234,10 +240,11 @@ class Parser {
     constexpr std::string_view kFile = "file:";
     for (std::string_view later : {"rbd:", "nbd:"})
       if (value.starts_with(later))
-        return fail(node, key,
-                    fmt::format("is not in this build: {} clouds are not supported; use file:DIRECTORY",
-                                later.substr(0, 3)),
-                    Errc::unsupported);
+        return fail(
+            node, key,
+            fmt::format("is not in this build: {} clouds are not supported; use file:DIRECTORY",
+                        later.substr(0, 3)),
+            Errc::unsupported);
     if (!value.starts_with(kFile) || value.size() == kFile.size())
       return fail(node, key, "is no cloud volume; write file:DIRECTORY");
     disk.cloud_directory = resolve(value.substr(kFile.size()));
@@ -264,19 +271,22 @@ class Parser {
   bool read_log_size(const toml::node& node, const std::string& key, DiskConfig& disk) {
     if (!size(disk.cloud_log_bytes, kBlockBytes)(node, key)) return false;
     if (disk.cloud_log_bytes >= kMinCloudLogBytes) return true;
-    return fail(node, key, fmt::format("is too small; a cloud log has at least {}",
-                                       format_size(kMinCloudLogBytes)));
+    return fail(
+        node, key,
+        fmt::format("is too small; a cloud log has at least {}", format_size(kMinCloudLogBytes)));
   }
   bool read_limits(const toml::table& inner, const std::string& key, ThrottleLimits& limits) {
     const Set iops = [&](const toml::node& node, const std::string& name) {
       const auto* number = node.as_integer();
       if (number == nullptr || number->get() <= 0)
-        return fail(node, name, "is no number of requests per second; write a whole number above 0");
+        return fail(node, name,
+                    "is no number of requests per second; write a whole number above 0");
       limits.requests_per_second = static_cast<uint64_t>(number->get());
       return true;
     };
-    return read_table(inner, key,
-                      {{"bandwidth", false, size(limits.bytes_per_second, 1)}, {"iops", false, iops}});
+    return read_table(
+        inner, key,
+        {{"bandwidth", false, size(limits.bytes_per_second, 1)}, {"iops", false, iops}});
   }
 
   bool read_control(const toml::table& inner, const std::string& key) {
@@ -288,7 +298,8 @@ class Parser {
       std::string value;
       if (!text(value)(node, name)) return false;
       auto parsed = ListenAddress::parse("tcp:" + value);
-      if (!parsed) return fail(node, name, "is no address; write HOST:PORT, such as \"127.0.0.1:9400\"");
+      if (!parsed)
+        return fail(node, name, "is no address; write HOST:PORT, such as \"127.0.0.1:9400\"");
       config_.http = parsed.take();
       return true;
     };
@@ -302,7 +313,8 @@ class Parser {
     const uint64_t least = (kMinSegmentsPerDisk * config_.disks.size() + 1) * segment;
     if (config_.pool.size_bytes < least)
       return contradiction(fmt::format(
-          "pool.size = {} is too small: {} disk(s) with segments of {} need at least {} ({} segments "
+          "pool.size = {} is too small: {} disk(s) with segments of {} need at least {} ({} "
+          "segments "
           "each, and one for the superblocks); make the pool larger or pool.segment_size smaller",
           config_.pool.size_bytes, config_.disks.size(), format_size(segment), format_size(least),
           kMinSegmentsPerDisk));
@@ -366,8 +378,9 @@ Result<Config> load_config(const std::string& file) {
   std::error_code failed;
   const std::filesystem::path absolute = std::filesystem::absolute(file, failed);
   if (failed || !std::filesystem::exists(absolute, failed))
-    return Error{Errc::not_found,
-                 fmt::format("{}: there is no such file; name the configuration with -c FILE", file)};
+    return Error{
+        Errc::not_found,
+        fmt::format("{}: there is no such file; name the configuration with -c FILE", file)};
   if (std::filesystem::is_directory(absolute, failed))
     return Error{Errc::invalid, fmt::format("{}: is a directory; name a file", file)};
   std::ifstream in(absolute, std::ios::binary);

@@ -1,7 +1,8 @@
 // The configuration file: TOML in, checked values out.
 //
 // Invariants of a Config:
-//  1. Everything in it was checked on its own and against the rest, so that what follows can only fail
+//  1. Everything in it was checked on its own and against the rest, so that what follows can only
+//  fail
 //     for what is outside the file.
 //  2. All paths are absolute; relative ones were relative to the file.
 // Thread rule: none; a plain value. Limits: kMaxConfigBytes, kMaxDisks disks.
@@ -24,7 +25,8 @@ namespace latte {
 inline constexpr size_t kMaxConfigBytes = 1u << 20;
 /// Size of a disk's cloud log if nothing is said. Its file is sparse.
 inline constexpr uint64_t kDefaultCloudLogBytes = 1ull << 30;
-/// Smallest cloud log: eight segments, so that shipping, applying and cutting don't wait for each other.
+/// Smallest cloud log: eight segments, so that shipping, applying and cutting don't wait for each
+/// other.
 inline constexpr uint64_t kMinCloudLogBytes = 8 * CloudOptions{}.segment_bytes;
 /// A pool has at least this many segments for each disk: one that is written, one that is emptied.
 inline constexpr uint64_t kMinSegmentsPerDisk = 2;
@@ -46,18 +48,19 @@ struct DiskConfig {
 struct Config {
   std::string file;  ///< as it was named, for messages
   PoolConfig pool;
-  std::vector<DiskConfig> disks;            ///< at least one
-  std::string control_socket;               ///< empty: none
+  std::vector<DiskConfig> disks;  ///< at least one
+  std::string control_socket;     ///< empty: none
   std::optional<ListenAddress> http;
 
   /// The disk of this name, or null.
   const DiskConfig* find(std::string_view name) const;
 };
 
-/// Reads and checks a configuration. Errors: invalid, unsupported, not_found, io; the message starts with
-/// FILE:LINE:COLUMN where there is such a place.
+/// Reads and checks a configuration. Errors: invalid, unsupported, not_found, io; the message
+/// starts with FILE:LINE:COLUMN where there is such a place.
 Result<Config> load_config(const std::string& file);
-/// The same for `text`; `file` is for messages, relative paths are relative to `directory` (absolute).
+/// The same for `text`; `file` is for messages, relative paths are relative to `directory`
+/// (absolute).
 Result<Config> parse_config(std::string_view text, const std::string& file,
                             const std::string& directory);
 

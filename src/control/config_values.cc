@@ -48,9 +48,10 @@ bool parse_with_unit(std::string_view text, const Units& units, uint64_t most, u
 Result<uint64_t> parse_size(std::string_view text) {
   uint64_t bytes = 0;
   if (!parse_with_unit(text, kSizeUnits, INT64_MAX, bytes))
-    return Error{Errc::invalid,
-                 "is no size; write whole bytes, or a whole number with KiB, MiB, GiB or TiB, such as "
-                 "\"512MiB\""};
+    return Error{
+        Errc::invalid,
+        "is no size; write whole bytes, or a whole number with KiB, MiB, GiB or TiB, such as "
+        "\"512MiB\""};
   return bytes;
 }
 
@@ -58,9 +59,10 @@ Result<TimeNs> parse_duration(std::string_view text) {
   uint64_t ns = 0;
   const bool good = parse_with_unit(text, kTimeUnits, uint64_t{kMaxDurationNs}, ns);
   if (!good || ns == 0)
-    return Error{Errc::invalid,
-                 "is no duration; write a whole number with ms, s, m or h, from 1ms to 24h, such as "
-                 "\"2s\""};
+    return Error{
+        Errc::invalid,
+        "is no duration; write a whole number with ms, s, m or h, from 1ms to 24h, such as "
+        "\"2s\""};
   return static_cast<TimeNs>(ns);
 }
 

@@ -14,7 +14,8 @@ Result<Json> read_answer(LineSocket& socket) {
   if (!line) return Error{Errc::io, "the server at control.socket: " + line.error().message};
   Json answer = Json::parse(line.value(), nullptr, false);
   if (!answer.is_object())
-    return Error{Errc::invalid, "the server's answer is no JSON object; is it latte at control.socket?"};
+    return Error{Errc::invalid,
+                 "the server's answer is no JSON object; is it latte at control.socket?"};
   const auto error = answer.find("error");
   if (error != answer.end() && error->is_string())
     return Error{Errc::io, error->get<std::string>()};
@@ -38,7 +39,8 @@ Result<Json> ask_status(const std::string& socket_path) {
   if (!answer) return answer;
   const auto status = answer.value().find("status");
   if (status == answer.value().end())
-    return Error{Errc::invalid, "the server's answer has no status; is it latte at control.socket?"};
+    return Error{Errc::invalid,
+                 "the server's answer has no status; is it latte at control.socket?"};
   return Json(*status);
 }
 

@@ -13,10 +13,11 @@ namespace latte {
 
 inline constexpr int kAnswerMs = 10000;
 
-/// The server's status document. Errors: not_found (no server), io, invalid (an answer that is none).
+/// The server's status document. Errors: not_found (no server), io, invalid (an answer that is
+/// none).
 Result<nlohmann::ordered_json> ask_status(const std::string& socket_path);
-/// Lets the server drain a disk and waits; keeps `progress` up to date. Errors: not_found (no server),
-/// io (no answer, or what the server says).
+/// Lets the server drain a disk and waits; keeps `progress` up to date. Errors: not_found (no
+/// server), io (no answer, or what the server says).
 Result<void> ask_drain(const std::string& socket_path, const std::string& disk_name,
                        Progress* progress);
 

@@ -34,7 +34,8 @@ std::string text_of(const Json& request, const char* key) {
 
 }  // namespace
 
-Result<std::unique_ptr<ControlServer>> ControlServer::start(Server& server, const std::string& path) {
+Result<std::unique_ptr<ControlServer>> ControlServer::start(Server& server,
+                                                            const std::string& path) {
   ListenAddress address;
   address.kind = ListenAddress::Kind::unix_socket;
   address.path = path;
@@ -44,8 +45,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::start(Server& server, cons
     return Error{Errc::io, fmt::format("control socket {}: chmod: {}", path, std::strerror(errno))};
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC));
   if (!wake.valid()) return Error{Errc::io, fmt::format("eventfd: {}", std::strerror(errno))};
-  return std::unique_ptr<ControlServer>(
-      new ControlServer(server, socket.take(), std::move(wake)));
+  return std::unique_ptr<ControlServer>(new ControlServer(server, socket.take(), std::move(wake)));
 }
 
 ControlServer::ControlServer(Server& server, ListenSocket socket, UniqueFd wake)
@@ -121,19 +121,20 @@ void ControlServer::serve(LineSocket& socket) {
     const Json request = Json::parse(line.value(), nullptr, false);
     const std::string command = text_of(request, "command");
     if (command == "drain") return serve_drain(socket, text_of(request, "disk"));
-    sent = socket.write_json(
-        command == "status" ? Json{{"status", status_json(server_.snapshot())}}
-                            : error_json("no such request; there are status and drain"),
-        kReplyMs);
+    sent = socket.write_json(command == "status"
+                                 ? Json{{"status", status_json(server_.snapshot())}}
+                                 : error_json("no such request; there are status and drain"),
+                             kReplyMs);
   }
-  if (!sent) log_warning("control socket: a client did not take its answer: {}", sent.error().message);
+  if (!sent)
+    log_warning("control socket: a client did not take its answer: {}", sent.error().message);
 }
 
 void ControlServer::serve_drain(LineSocket& socket, const std::string& disk_name) {
   Progress progress;
   log_info("disk {}: draining, as asked for on the control socket", disk_name);
-  auto drained = std::async(std::launch::async,
-                            [&] { return server_.drain(disk_name, &progress); });
+  auto drained =
+      std::async(std::launch::async, [&] { return server_.drain(disk_name, &progress); });
   Result<void> sent;
   while (drained.wait_for(kProgressInterval) != std::future_status::ready) {
     if (!sent) continue;
@@ -147,7 +148,9 @@ void ControlServer::serve_drain(LineSocket& socket, const std::string& disk_name
     log_info("disk {}: drained", disk_name);
   else
     log_warning("disk {}: not drained: {}", disk_name, done.error().message);
-  if (sent) sent = socket.write_json(done ? Json{{"ok", true}} : error_json(done.error().message), kReplyMs);
+  if (sent)
+    sent =
+        socket.write_json(done ? Json{{"ok", true}} : error_json(done.error().message), kReplyMs);
 }
 
 }  // namespace latte

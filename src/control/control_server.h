@@ -1,16 +1,18 @@
-// ControlServer: answers `latte status` and `latte drain` on a unix socket, for the user it runs as.
+// ControlServer: answers `latte status` and `latte drain` on a unix socket, for the user it runs
+// as.
 //
 // One JSON document a line each way, one request a connection:
 //   {"command":"status"}              -> {"status":{...}}
-//   {"command":"drain","disk":"db"}   -> {"progress":{"done_bytes","total_bytes"}} every second, then {"ok":true}
-//   anything wrong                    -> {"error":"..."}
+//   {"command":"drain","disk":"db"}   -> {"progress":{"done_bytes","total_bytes"}} every second,
+//   then {"ok":true} anything wrong                    -> {"error":"..."}
 //
 // Invariants:
-//  1. Whatever a client sends or does not send, its connection ends within the limits below, but for a
+//  1. Whatever a client sends or does not send, its connection ends within the limits below, but
+//  for a
 //     drain, which ends with the drain; a client that leaves does not stop its drain.
 // Thread rule: start() and stop() on one thread. A thread accepts, one more serves each connection.
-// Limits: kMaxConnections at a time, kMaxLineBytes a request, kRequestMs to send it, kReplyMs to take a
-// line.
+// Limits: kMaxConnections at a time, kMaxLineBytes a request, kRequestMs to send it, kReplyMs to
+// take a line.
 #pragma once
 
 #include <atomic>
@@ -38,8 +40,8 @@ class ControlServer {
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
-  /// Takes no more requests and cuts off waiting clients; returns when all threads have ended. Drains under
-  /// way must end: stop the server before.
+  /// Takes no more requests and cuts off waiting clients; returns when all threads have ended.
+  /// Drains under way must end: stop the server before.
   void stop();
 
  private:

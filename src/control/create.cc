@@ -29,16 +29,17 @@ Task<Result<void>> expect_zeroes(BlockDevice* device, uint64_t offset, uint64_t 
   Buffer data(length);
   const IoStatus status = co_await device->read(offset, data.span());
   if (status != IoStatus::ok)
-    co_return Error{Errc::io, fmt::format("pool: {}: reading at {}: {}", device->info().name, offset,
-                                          to_string(status))};
+    co_return Error{Errc::io, fmt::format("pool: {}: reading at {}: {}", device->info().name,
+                                          offset, to_string(status))};
   const auto* first = data.data();
   const auto* end = first + length;
   const auto* found = std::find_if(first, end, [](std::byte b) { return b != std::byte{0}; });
   if (found == end) co_return Result<void>();
-  co_return Error{Errc::exists,
-                  fmt::format("pool: {} holds data (at byte {}); it was left alone. If they may go, clear "
-                              "it (wipefs -a, or blkdiscard -z) and run latte create again",
-                              device->info().name, offset + static_cast<uint64_t>(found - first))};
+  co_return Error{
+      Errc::exists,
+      fmt::format("pool: {} holds data (at byte {}); it was left alone. If they may go, clear "
+                  "it (wipefs -a, or blkdiscard -z) and run latte create again",
+                  device->info().name, offset + static_cast<uint64_t>(found - first))};
 }
 
 Task<Result<void>> format_device(Reactor* reactor, BlockDevice* device, PoolOptions options,
@@ -100,7 +101,8 @@ Result<void> make_pool_file(const PoolConfig& pool, const Say& say) {
       Error error = made.error();
       error.message = "pool: " + error.message;
       if (error.code == Errc::exists)
-        error.message += "; another latte create is at work, or one was interrupted: remove the file then";
+        error.message +=
+            "; another latte create is at work, or one was interrupted: remove the file then";
       return error;
     }
   }
@@ -123,7 +125,8 @@ Result<void> make_pool(const PoolConfig& pool, const Say& say) {
   struct stat info {};
   if (::stat(pool.path.c_str(), &info) != 0) {
     if (errno == ENOENT) return make_pool_file(pool, say);
-    return Error{Errc::io, fmt::format("pool: cannot look at {}: {}", pool.path, std::strerror(errno))};
+    return Error{Errc::io,
+                 fmt::format("pool: cannot look at {}: {}", pool.path, std::strerror(errno))};
   }
   if (!S_ISBLK(info.st_mode)) return {};  // whether it is a pool shows when it is opened
   const Result<void> formatted = format_path(pool, pool.path, true);
@@ -148,10 +151,11 @@ Result<std::unique_ptr<Node>> open_or_make(const Config& config, const Say& say)
   // A file without a pool in it is somebody's file; a block device may be an empty one.
   if (node.error().code != Errc::not_found || !(missing || S_ISBLK(info.st_mode))) {
     if (node.error().code != Errc::not_found) return node;
-    return Error{Errc::exists,
-                 fmt::format("pool: {} exists and holds no pool; it was left alone. Remove it, or choose "
-                             "another pool.path",
-                             pool.path)};
+    return Error{
+        Errc::exists,
+        fmt::format("pool: {} exists and holds no pool; it was left alone. Remove it, or choose "
+                    "another pool.path",
+                    pool.path)};
   }
   const Result<void> made = make_pool(pool, say);
   if (!made) return made.error();
@@ -160,8 +164,8 @@ Result<std::unique_ptr<Node>> open_or_make(const Config& config, const Say& say)
 
 // True if the cloud volume was made now.
 Result<bool> make_cloud(const DiskConfig& disk) {
-  const Result<void> made = FileCloudVolume::create(disk.cloud_directory, disk.options.size_bytes,
-                                                    disk.cloud_log_bytes);
+  const Result<void> made =
+      FileCloudVolume::create(disk.cloud_directory, disk.options.size_bytes, disk.cloud_log_bytes);
   if (made) return true;
   if (made.error().code == Errc::exists) return false;
   return Error{made.error().code,

@@ -1,7 +1,8 @@
 // latte create: makes the pool and the disks that are missing, and leaves everything else alone.
 //
 // Invariants:
-//  1. Nothing that exists is written to, but for a disk that a create left half made (no superblock yet).
+//  1. Nothing that exists is written to, but for a disk that a create left half made (no superblock
+//  yet).
 //  2. A pool file has its name only once it is whole: it is written as PATH.new and renamed.
 // Thread rule: blocks; call it from the main thread.
 #pragma once
@@ -14,8 +15,8 @@
 
 namespace latte {
 
-/// `say` gets one line for each thing: made, there already, or left alone and why. Errors: of the first
-/// thing that could not be made; what was made before stays.
+/// `say` gets one line for each thing: made, there already, or left alone and why. Errors: of the
+/// first thing that could not be made; what was made before stays.
 Result<void> create_missing(const Config& config,
                             const std::function<void(const std::string& line)>& say);
 

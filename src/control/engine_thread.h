@@ -1,8 +1,8 @@
 // EngineThread: a reactor running on its own thread, for whoever else wants to block.
 //
-// Invariant: the reactor runs from start() to stop(); what was made on it must be destroyed after stop(),
-// which leaves nothing under way.
-// Thread rule: made, stopped and destroyed by one thread; call() on any thread but the reactor's.
+// Invariant: the reactor runs from start() to stop(); what was made on it must be destroyed after
+// stop(), which leaves nothing under way. Thread rule: made, stopped and destroyed by one thread;
+// call() on any thread but the reactor's.
 #pragma once
 
 #include <memory>

@@ -28,12 +28,14 @@ constexpr int kUnavailable = 503;
 
 void add_routes(httplib::Server& http, Server& server) {
   http.Get("/metrics", [&server](const httplib::Request&, httplib::Response& response) {
-    response.set_content(metrics_text(server.snapshot()), "text/plain; version=0.0.4; charset=utf-8");
+    response.set_content(metrics_text(server.snapshot()),
+                         "text/plain; version=0.0.4; charset=utf-8");
   });
   http.Get("/status", [&server](const httplib::Request&, httplib::Response& response) {
     using Json = nlohmann::ordered_json;
-    response.set_content(status_json(server.snapshot()).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n",
-                         "application/json");
+    response.set_content(
+        status_json(server.snapshot()).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n",
+        "application/json");
   });
   http.Get("/healthz", [&server](const httplib::Request&, httplib::Response& response) {
     const std::string trouble = describe_trouble(server.snapshot());
@@ -64,7 +66,8 @@ void set_limits(httplib::Server& http) {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpServer>> HttpServer::start(Server& server, const ListenAddress& address) {
+Result<std::unique_ptr<HttpServer>> HttpServer::start(Server& server,
+                                                      const ListenAddress& address) {
   LATTE_CHECK(address.kind == ListenAddress::Kind::tcp);
   auto library = std::make_unique<Library>();
   httplib::Server& http = library->http;
@@ -74,9 +77,10 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(Server& server, const List
   const bool bound = port == 0 ? (port = http.bind_to_any_port(address.host.c_str())) > 0
                                : http.bind_to_port(address.host.c_str(), port);
   if (!bound)
-    return Error{Errc::busy, fmt::format("control.http: cannot listen on {}:{}; another process does, or "
-                                         "it is no address of this host",
-                                         address.host, address.port)};
+    return Error{Errc::busy,
+                 fmt::format("control.http: cannot listen on {}:{}; another process does, or "
+                             "it is no address of this host",
+                             address.host, address.port)};
   log_info("metrics and status at http://{}:{}/", address.host, port);
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(library)));
 }

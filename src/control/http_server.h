@@ -1,8 +1,9 @@
 // HttpServer: /metrics, /status, /healthz and a small page at /, read only.
 //
-// Thread rule: start() and stop() on one thread; requests run on threads of its own. Limits: kHttpThreads
-// requests at a time, kHttpWaitS for a client to send or take something, kHttpBodyBytes of body. No
-// keep-alive: the library polls such connections 100 times a second, and an idle server is to stay idle.
+// Thread rule: start() and stop() on one thread; requests run on threads of its own. Limits:
+// kHttpThreads requests at a time, kHttpWaitS for a client to send or take something,
+// kHttpBodyBytes of body. No keep-alive: the library polls such connections 100 times a second, and
+// an idle server is to stay idle.
 #pragma once
 
 #include <memory>

@@ -80,8 +80,8 @@ Result<void> LineSocket::write_line(std::string line, int timeout_ms) {
   for (size_t sent = 0; sent < line.size();) {
     const Result<void> ready = wait(POLLOUT, remaining_ms(deadline));
     if (!ready) return ready;
-    const ssize_t put = ::send(fd_.get(), line.data() + sent, line.size() - sent,
-                               MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t put =
+        ::send(fd_.get(), line.data() + sent, line.size() - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (put < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (put < 0) return Error{Errc::io, fmt::format("send: {}", std::strerror(errno))};
     sent += static_cast<size_t>(put);

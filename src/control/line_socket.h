@@ -1,5 +1,5 @@
-// LineSocket: a connected stream socket that carries one JSON document a line, with time limits. Both ends
-// of the control protocol use it.
+// LineSocket: a connected stream socket that carries one JSON document a line, with time limits.
+// Both ends of the control protocol use it.
 //
 // Invariants:
 //  1. A line longer than kMaxLineBytes is refused before more than that is held.
@@ -24,7 +24,8 @@ class LineSocket {
   /// Connects to the unix socket `path`. Errors: not_found (nobody listens there), invalid, io.
   static Result<LineSocket> connect(const std::string& path);
 
-  /// The next line. Errors: not_found (the other end closed), invalid (too long), io (late, or broken).
+  /// The next line. Errors: not_found (the other end closed), invalid (too long), io (late, or
+  /// broken).
   Result<std::string> read_line(int timeout_ms);
   /// Errors: io (late, or broken).
   Result<void> write_line(std::string line, int timeout_ms);

@@ -46,7 +46,8 @@ constexpr Metric latency_metric(std::string_view name, std::string_view help,
 
 constexpr std::string_view kWritten =
     "Bytes written to the pool, by cause; write overhead is all but user over user";
-constexpr std::string_view kCloudBytes = "Bytes moved to and from the cloud volume, background work included";
+constexpr std::string_view kCloudBytes =
+    "Bytes moved to and from the cloud volume, background work included";
 constexpr std::string_view kCloudRequests = "Requests to the cloud volume, repeated ones included";
 constexpr std::string_view kReadBlocks = "Bytes of blocks read, by where they came from";
 
@@ -55,25 +56,30 @@ constexpr Metric kMetrics[] = {
                   [](Server s) { return count(s.uptime_s); }),
     server_metric("latte_pool_size_bytes", "gauge", "bytes", "Room for segments in the pool",
                   [](Server s) { return count(s.host.pool.size_bytes); }),
-    server_metric("latte_pool_used_bytes", "gauge", "bytes", "In segments of the pool that are not free",
+    server_metric("latte_pool_used_bytes", "gauge", "bytes",
+                  "In segments of the pool that are not free",
                   [](Server s) { return count(s.host.pool.used_bytes); }),
     server_metric("latte_pool_dirty_bytes", "gauge", "bytes",
                   "In the pool and not yet in a cloud log, all disks",
                   [](Server s) { return count(s.host.pool.dirty_bytes); }),
-    server_metric("latte_pool_index_bytes", "gauge", "bytes", "Memory of index, checksums and access counts",
+    server_metric("latte_pool_index_bytes", "gauge", "bytes",
+                  "Memory of index, checksums and access counts",
                   [](Server s) { return count(s.host.pool.index_bytes); }),
     server_metric("latte_pool_failed", "gauge", "bool",
                   "1 if the pool device failed: the disks run from the cloud",
                   [](Server s) { return s.host.pool.failed ? 1.0 : 0.0; }),
-    server_metric("latte_pool_written_bytes_total", "counter", "bytes", kWritten,
-                  [](Server s) { return count(s.host.pool.written.user); }, "cause=\"user\""),
-    server_metric("latte_pool_written_bytes_total", "counter", "bytes", kWritten,
-                  [](Server s) { return count(s.host.pool.written.admission); }, "cause=\"admission\""),
-    server_metric("latte_pool_written_bytes_total", "counter", "bytes", kWritten,
-                  [](Server s) { return count(s.host.pool.written.reinsertion); },
-                  "cause=\"reinsertion\""),
-    server_metric("latte_pool_written_bytes_total", "counter", "bytes", kWritten,
-                  [](Server s) { return count(s.host.pool.written.metadata); }, "cause=\"metadata\""),
+    server_metric(
+        "latte_pool_written_bytes_total", "counter", "bytes", kWritten,
+        [](Server s) { return count(s.host.pool.written.user); }, "cause=\"user\""),
+    server_metric(
+        "latte_pool_written_bytes_total", "counter", "bytes", kWritten,
+        [](Server s) { return count(s.host.pool.written.admission); }, "cause=\"admission\""),
+    server_metric(
+        "latte_pool_written_bytes_total", "counter", "bytes", kWritten,
+        [](Server s) { return count(s.host.pool.written.reinsertion); }, "cause=\"reinsertion\""),
+    server_metric(
+        "latte_pool_written_bytes_total", "counter", "bytes", kWritten,
+        [](Server s) { return count(s.host.pool.written.metadata); }, "cause=\"metadata\""),
     disk_metric("latte_disk_online", "gauge", "bool",
                 "1 if the disk's state is online; otherwise latte status says why",
                 [](Facts f, Disk d) { return f.error.empty() && d.state == "online" ? 1.0 : 0.0; }),
@@ -83,12 +89,14 @@ constexpr Metric kMetrics[] = {
                 [](Facts, Disk d) { return count(d.generation); }),
     disk_metric("latte_disk_clients", "gauge", "connections", "NBD clients connected",
                 [](Facts f, Disk) { return count(f.clients); }),
-    disk_metric("latte_disk_lag_seconds", "gauge", "seconds",
-                "Age of the oldest acknowledged write that the cloud log does not hold: the live RPO",
-                [](Facts, Disk d) { return seconds(d.lag_ns); }),
+    disk_metric(
+        "latte_disk_lag_seconds", "gauge", "seconds",
+        "Age of the oldest acknowledged write that the cloud log does not hold: the live RPO",
+        [](Facts, Disk d) { return seconds(d.lag_ns); }),
     disk_metric("latte_disk_dirty_bytes", "gauge", "bytes", "Not yet in the cloud log",
                 [](Facts, Disk d) { return count(d.dirty_bytes); }),
-    disk_metric("latte_disk_unapplied_bytes", "gauge", "bytes", "In the cloud log, not yet in the base",
+    disk_metric("latte_disk_unapplied_bytes", "gauge", "bytes",
+                "In the cloud log, not yet in the base",
                 [](Facts, Disk d) { return count(d.unapplied_bytes); }),
     disk_metric("latte_disk_cached_bytes", "gauge", "bytes", "Readable from the pool",
                 [](Facts, Disk d) { return blocks(d.cached_blocks); }),
@@ -98,16 +106,19 @@ constexpr Metric kMetrics[] = {
                 [](Facts, Disk d) { return count(d.writes); }),
     disk_metric("latte_disk_flushes_total", "counter", "requests", "Flushes of clients",
                 [](Facts, Disk d) { return count(d.flushes); }),
-    disk_metric("latte_disk_discards_total", "counter", "requests", "Discards and zeroings of clients",
+    disk_metric("latte_disk_discards_total", "counter", "requests",
+                "Discards and zeroings of clients",
                 [](Facts, Disk d) { return count(d.discards); }),
     disk_metric("latte_disk_read_bytes_total", "counter", "bytes", "Bytes read by clients",
                 [](Facts, Disk d) { return count(d.read_bytes); }),
     disk_metric("latte_disk_write_bytes_total", "counter", "bytes", "Bytes written by clients",
                 [](Facts, Disk d) { return count(d.write_bytes); }),
-    disk_metric("latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
-                [](Facts, Disk d) { return blocks(d.read_hit_blocks); }, "from=\"pool\""),
-    disk_metric("latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
-                [](Facts, Disk d) { return blocks(d.read_miss_blocks); }, "from=\"cloud\""),
+    disk_metric(
+        "latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
+        [](Facts, Disk d) { return blocks(d.read_hit_blocks); }, "from=\"pool\""),
+    disk_metric(
+        "latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
+        [](Facts, Disk d) { return blocks(d.read_miss_blocks); }, "from=\"cloud\""),
     disk_metric("latte_disk_checksum_errors_total", "counter", "blocks",
                 "Blocks whose checksum did not match when they were read",
                 [](Facts, Disk d) { return count(d.checksum_errors); }),
@@ -118,16 +129,21 @@ constexpr Metric kMetrics[] = {
                 [](Facts, Disk d) { return static_cast<double>(d.throttled_ns) / kNsPerSecond; }),
     latency_metric("latte_disk_read_latency_seconds", "Duration of clients' reads since the start",
                    [](Disk d) -> const Histogram& { return d.read_latency; }),
-    latency_metric("latte_disk_write_latency_seconds", "Duration of clients' writes since the start",
+    latency_metric("latte_disk_write_latency_seconds",
+                   "Duration of clients' writes since the start",
                    [](Disk d) -> const Histogram& { return d.write_latency; }),
-    disk_metric("latte_disk_cloud_requests_total", "counter", "requests", kCloudRequests,
-                [](Facts, Disk d) { return count(d.cloud.reads); }, "op=\"read\""),
-    disk_metric("latte_disk_cloud_requests_total", "counter", "requests", kCloudRequests,
-                [](Facts, Disk d) { return count(d.cloud.writes); }, "op=\"write\""),
-    disk_metric("latte_disk_cloud_bytes_total", "counter", "bytes", kCloudBytes,
-                [](Facts, Disk d) { return count(d.cloud.read_bytes); }, "op=\"read\""),
-    disk_metric("latte_disk_cloud_bytes_total", "counter", "bytes", kCloudBytes,
-                [](Facts, Disk d) { return count(d.cloud.write_bytes); }, "op=\"write\""),
+    disk_metric(
+        "latte_disk_cloud_requests_total", "counter", "requests", kCloudRequests,
+        [](Facts, Disk d) { return count(d.cloud.reads); }, "op=\"read\""),
+    disk_metric(
+        "latte_disk_cloud_requests_total", "counter", "requests", kCloudRequests,
+        [](Facts, Disk d) { return count(d.cloud.writes); }, "op=\"write\""),
+    disk_metric(
+        "latte_disk_cloud_bytes_total", "counter", "bytes", kCloudBytes,
+        [](Facts, Disk d) { return count(d.cloud.read_bytes); }, "op=\"read\""),
+    disk_metric(
+        "latte_disk_cloud_bytes_total", "counter", "bytes", kCloudBytes,
+        [](Facts, Disk d) { return count(d.cloud.write_bytes); }, "op=\"write\""),
     disk_metric("latte_disk_cloud_errors_total", "counter", "requests",
                 "Requests to the cloud volume that failed; they are tried again",
                 [](Facts, Disk d) { return count(d.cloud.errors); }),
@@ -140,7 +156,8 @@ void add_latency(std::string& out, const Metric& metric, const std::string& labe
   for (double quantile : kQuantiles)
     out += fmt::format("{}{{{},quantile=\"{}\"}} {}\n", metric.name, label, quantile,
                        count(histogram.quantile_ns(quantile)) / kNsPerSecond);
-  out += fmt::format("{}_sum{{{}}} {}\n", metric.name, label, count(histogram.sum_ns()) / kNsPerSecond);
+  out += fmt::format("{}_sum{{{}}} {}\n", metric.name, label,
+                     count(histogram.sum_ns()) / kNsPerSecond);
   out += fmt::format("{}_count{{{}}} {}\n", metric.name, label, histogram.count());
 }
 
@@ -164,7 +181,8 @@ void add_disks(std::string& out, const Metric& metric, const StatusSnapshot& sna
 
 std::string metrics_text(const StatusSnapshot& snapshot) {
   std::string out =
-      "# HELP latte_build_info The version, as a label; the value is 1\n# TYPE latte_build_info gauge\n"
+      "# HELP latte_build_info The version, as a label; the value is 1\n# TYPE latte_build_info "
+      "gauge\n"
       "latte_build_info{version=\"" LATTE_VERSION "\"} 1\n";
   std::string_view last;
   for (const Metric& metric : kMetrics) {
@@ -197,8 +215,8 @@ std::string metrics_markdown() {
     if (metric.of_server == nullptr) add("disk");
     if (!metric.label.empty()) add(metric.label.substr(0, metric.label.find('=')));
     if (metric.of_latency != nullptr) add("quantile");
-    out += fmt::format("| `{}` | {} | {} | {} | {} |\n", metric.name, metric.type, metric.unit, labels,
-                       metric.help);
+    out += fmt::format("| `{}` | {} | {} | {} | {} |\n", metric.name, metric.type, metric.unit,
+                       labels, metric.help);
   }
   return out;
 }

@@ -1,8 +1,7 @@
 // The metrics, declared in one table; /metrics and docs/reference/metrics.md are made from it.
 //
-// Names are a contract with dashboards and alarms: metrics are added, never renamed. Labels are bounded:
-// the disks of the configuration, and fixed words.
-// Thread rule: none; pure functions.
+// Names are a contract with dashboards and alarms: metrics are added, never renamed. Labels are
+// bounded: the disks of the configuration, and fixed words. Thread rule: none; pure functions.
 #pragma once
 
 #include <string>

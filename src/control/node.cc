@@ -57,9 +57,8 @@ Result<CloudVolume*> Node::open_cloud(const DiskConfig& disk) {
   FileCloudVolume::Options options;
   options.limits = disk.cloud_limits;
   options.read_only = options_.access == Access::read_only;
-  auto cloud = engine_->call([&] {
-    return FileCloudVolume::open(engine_->reactor(), disk.cloud_directory, options);
-  });
+  auto cloud = engine_->call(
+      [&] { return FileCloudVolume::open(engine_->reactor(), disk.cloud_directory, options); });
   if (!cloud) {
     Error error = cloud.error();
     error.message = fmt::format("disk {}: {}", disk.options.name, error.message);

@@ -1,5 +1,5 @@
-// Node: this host's side of a configuration, opened: engine thread, pool, and the cloud volumes of the
-// disks. What every subcommand but `status` stands on.
+// Node: this host's side of a configuration, opened: engine thread, pool, and the cloud volumes of
+// the disks. What every subcommand but `status` stands on.
 //
 // Invariants:
 //  1. While a Node lives, no other process has the pool: it is locked.
@@ -24,22 +24,25 @@ class Node {
  public:
   enum class Access : uint8_t {
     read_write,
-    read_only,  ///< for check: nothing can be written, sizes are not compared with the configuration
+    read_only,  ///< for check: nothing can be written, sizes are not compared with the
+                ///< configuration
   };
   struct Options {
     Access access = Access::read_write;
     bool read_pool = true;  ///< Host::open_pool() too
   };
 
-  /// Opens and locks the pool. Waits up to kLockWaitMs for a lock: a killed process may hold it for some
-  /// milliseconds more. Errors: not_found (latte create), busy (names the holder), as Host::open_pool().
+  /// Opens and locks the pool. Waits up to kLockWaitMs for a lock: a killed process may hold it for
+  /// some milliseconds more. Errors: not_found (latte create), busy (names the holder), as
+  /// Host::open_pool().
   static Result<std::unique_ptr<Node>> open(const Config& config, Options options);
   /// Stops the host and the engine.
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  /// Opens a disk's cloud volume, which stays until the node's end. Errors: as FileCloudVolume::open().
+  /// Opens a disk's cloud volume, which stays until the node's end. Errors: as
+  /// FileCloudVolume::open().
   Result<CloudVolume*> open_cloud(const DiskConfig& disk);
   /// open_cloud() and Host::attach(). Errors: of either.
   Result<HybridDisk*> attach(const DiskConfig& disk);

@@ -12,8 +12,8 @@
 namespace latte {
 namespace {
 
-// Sizes and bytes that are not what they should be are what a check looks for; the rest (not there, in
-// use, another version, I/O errors) keeps it from looking.
+// Sizes and bytes that are not what they should be are what a check looks for; the rest (not there,
+// in use, another version, I/O errors) keeps it from looking.
 bool is_damage(const Error& error) {
   return error.code == Errc::damaged || error.code == Errc::invalid;
 }
@@ -58,10 +58,10 @@ CheckReport check_offline(const Config& config) {
   Node& opened = *node.value();
   const uint64_t size = opened.pool_size_bytes();
   if (size != config.pool.size_bytes)
-    report.findings.push_back(
-        Finding{true, fmt::format("pool {}: has {} bytes, the configuration says {}; restore the file, or "
-                                  "correct pool.size",
-                                  config.pool.path, size, config.pool.size_bytes)});
+    report.findings.push_back(Finding{
+        true, fmt::format("pool {}: has {} bytes, the configuration says {}; restore the file, or "
+                          "correct pool.size",
+                          config.pool.path, size, config.pool.size_bytes)});
   std::vector<Host::CheckedDisk> disks;
   for (const DiskConfig& disk : config.disks) {
     const auto cloud = opened.open_cloud(disk);

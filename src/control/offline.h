@@ -1,7 +1,7 @@
 // What is done to pool and cloud without a server: check, take-over, drain.
 //
-// Thread rule: blocks; call it from the main thread. All lock the pool first, so a running server is an
-// error (busy, naming its process).
+// Thread rule: blocks; call it from the main thread. All lock the pool first, so a running server
+// is an error (busy, naming its process).
 #pragma once
 
 #include <string>
@@ -24,11 +24,11 @@ struct CheckReport {
 Result<void> check_disk(const Config& config, const std::string& disk_name);
 /// Verifies everything that can be opened; progress goes to stderr.
 CheckReport check_offline(const Config& config);
-/// Makes this host the owner of a disk. Returns a sentence about what was found. Errors: not_found (no
-/// such disk or pool), busy, as Host::take_over().
+/// Makes this host the owner of a disk. Returns a sentence about what was found. Errors: not_found
+/// (no such disk or pool), busy, as Host::take_over().
 Result<std::string> take_over_offline(const Config& config, const std::string& disk_name);
-/// Everything of the disk (all if empty; else the configuration has it) into its base; progress goes to stderr. Errors: busy, not_found,
-/// as Host::attach() and Host::drain().
+/// Everything of the disk (all if empty; else the configuration has it) into its base; progress
+/// goes to stderr. Errors: busy, not_found, as Host::attach() and Host::drain().
 Result<void> drain_offline(const Config& config, const std::string& disk_name);
 
 }  // namespace latte

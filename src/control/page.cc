@@ -22,11 +22,20 @@ std::string escape(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -46,9 +55,10 @@ std::string disk_row(const DiskFacts& facts, const DiskStats& disk) {
       "<td>{}</td><td>{:.1f} %</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
       escape(facts.options.name), state == "online" ? "" : " class=\"bad\"", escape(reason),
       escape(state), format_size(facts.options.size_bytes),
-      static_cast<double>(disk.lag_ns) / static_cast<double>(kSecond), format_size(disk.dirty_bytes),
-      format_size(disk.read_bytes), format_size(disk.write_bytes), read_hit_ratio(disk) * 100,
-      latency(disk.read_latency), latency(disk.write_latency), facts.clients);
+      static_cast<double>(disk.lag_ns) / static_cast<double>(kSecond),
+      format_size(disk.dirty_bytes), format_size(disk.read_bytes), format_size(disk.write_bytes),
+      read_hit_ratio(disk) * 100, latency(disk.read_latency), latency(disk.write_latency),
+      facts.clients);
 }
 
 }  // namespace
@@ -61,7 +71,8 @@ std::string describe_trouble(const StatusSnapshot& snapshot) {
     if (!facts.error.empty())
       out += fmt::format("{}: not served: {}\n", facts.options.name, facts.error);
     else if (stats == nullptr || (stats->state != "online" && stats->state != "cloud-stalled"))
-      out += fmt::format("{}: {}: {}\n", facts.options.name, stats == nullptr ? "stopped" : stats->state,
+      out += fmt::format("{}: {}: {}\n", facts.options.name,
+                         stats == nullptr ? "stopped" : stats->state,
                          stats == nullptr ? "" : stats->reason);
   }
   return out;

@@ -19,8 +19,8 @@ constexpr double kRateWeight = 0.3;
 std::string describe_progress(uint64_t done_bytes, uint64_t total_bytes, double rate) {
   done_bytes = std::min(done_bytes, total_bytes);
   const uint64_t percent = total_bytes == 0 ? 100 : done_bytes * 100 / total_bytes;
-  std::string text = fmt::format("{} of {} ({} %)", format_size(done_bytes), format_size(total_bytes),
-                                 percent);
+  std::string text =
+      fmt::format("{} of {} ({} %)", format_size(done_bytes), format_size(total_bytes), percent);
   if (rate < 1) return text + ", no progress at the moment";
   const auto left_s = static_cast<uint64_t>(static_cast<double>(total_bytes - done_bytes) / rate);
   return text + fmt::format(", {}/s, {} left", format_size(static_cast<uint64_t>(rate)),

@@ -1,5 +1,5 @@
-// ProgressPrinter: tells a person on stderr how something long gets on: share, rate, time left. Says
-// nothing about what ends within two seconds.
+// ProgressPrinter: tells a person on stderr how something long gets on: share, rate, time left.
+// Says nothing about what ends within two seconds.
 //
 // Thread rule: the Progress is written by any thread; the printer has its own, from construction to
 // destruction.

@@ -78,8 +78,7 @@ Result<void> Server::serve_disk(Served& served) {
   }
   const Result<void> listening = listen(served);
   if (listening) return {};
-  return Error{listening.error().code,
-               fmt::format("disk {}: {}", name, listening.error().message)};
+  return Error{listening.error().code, fmt::format("disk {}: {}", name, listening.error().message)};
 }
 
 Result<void> Server::listen(Served& served) {
@@ -89,9 +88,9 @@ Result<void> Server::listen(Served& served) {
       [&] { return NbdServer::listen(engine.reactor(), disk.nbd, NbdServerOptions{}); });
   if (!nbd) return nbd.error();
   const Result<void> added = engine.call([&] {
-    return nbd.value()->add_export(disk.options.name,
-                                   fmt::format("Latte disk, {}", format_size(disk.options.size_bytes)),
-                                   *served.disk);
+    return nbd.value()->add_export(
+        disk.options.name, fmt::format("Latte disk, {}", format_size(disk.options.size_bytes)),
+        *served.disk);
   });
   if (!added) return added;
   served.nbd = nbd.take();
@@ -130,9 +129,9 @@ StatusSnapshot Server::collect() {
     }
     return result;
   });
-  snapshot.uptime_s = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
-                                                std::chrono::steady_clock::now() - started_)
-                                                .count());
+  snapshot.uptime_s = static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - started_)
+          .count());
   return snapshot;
 }
 
@@ -150,15 +149,17 @@ StatusSnapshot Server::snapshot() {
 Result<void> Server::drain(const std::string& disk_name, Progress* progress) {
   const DiskConfig* disk = config_.find(disk_name);
   if (disk == nullptr)
-    return Error{Errc::not_found, fmt::format("disk {}: the server's configuration has no such disk",
-                                              disk_name)};
+    return Error{Errc::not_found,
+                 fmt::format("disk {}: the server's configuration has no such disk", disk_name)};
   {
     std::lock_guard lock(drain_mutex_);
     if (!draining_.insert(disk_name).second)
-      return Error{Errc::busy, fmt::format("disk {}: a drain is under way already; wait for its end",
-                                           disk_name)};
+      return Error{
+          Errc::busy,
+          fmt::format("disk {}: a drain is under way already; wait for its end", disk_name)};
   }
-  Result<void> done = Error{Errc::busy, "the server is stopping; latte drain again when it has ended"};
+  Result<void> done =
+      Error{Errc::busy, "the server is stopping; latte drain again when it has ended"};
   if (!stopping_)
     done = node_->engine().call([&] { return node_->host().drain(disk_name, progress); });
   std::lock_guard lock(drain_mutex_);

@@ -1,11 +1,12 @@
-// Server: `latte serve` without its signals: every disk of a configuration attached and exported over NBD.
+// Server: `latte serve` without its signals: every disk of a configuration attached and exported
+// over NBD.
 //
-// Start-up is a table of named steps, each timed in the log: pool, then for each disk attach and listen,
-// then accept. Clients are let in once every disk is attached.
+// Start-up is a table of named steps, each timed in the log: pool, then for each disk attach and
+// listen, then accept. Clients are let in once every disk is attached.
 //
 // Thread rule: start() and stop() on the main thread; snapshot() and drain() on any thread but the
-// engine's, between the two. Limits: statistics are at most kSnapshotAgeMs old, so that however many ask,
-// the engine answers ten times a second.
+// engine's, between the two. Limits: statistics are at most kSnapshotAgeMs old, so that however
+// many ask, the engine answers ten times a second.
 #pragma once
 
 #include <atomic>
@@ -33,17 +34,18 @@ class Server {
     bool keep_going = false;  ///< serve what can be served if some disks can't
   };
 
-  /// Errors: of the pool; of the disks that can't be served, each logged too (with keep_going only if
-  /// none can). `config` outlives the server.
+  /// Errors: of the pool; of the disks that can't be served, each logged too (with keep_going only
+  /// if none can). `config` outlives the server.
   static Result<std::unique_ptr<Server>> start(const Config& config, Options options);
   ~Server();
 
-  /// Clean stop: clients' requests end and are answered, everything acknowledged is flushed. drain()s
-  /// under way end with an error. snapshot() goes on working.
+  /// Clean stop: clients' requests end and are answered, everything acknowledged is flushed.
+  /// drain()s under way end with an error. snapshot() goes on working.
   void stop();
 
   StatusSnapshot snapshot();
-  /// Everything of a disk into its base. Errors: not_found, busy (a drain is under way), as Host::drain().
+  /// Everything of a disk into its base. Errors: not_found, busy (a drain is under way), as
+  /// Host::drain().
   Result<void> drain(const std::string& disk_name, Progress* progress);
   const Config& config() const { return config_; }
 

@@ -97,10 +97,11 @@ Json part(const Json& object, const char* key) {
 }
 
 std::string disk_text(const Json& disk) {
-  std::string text = fmt::format("disk {}: {}, {}, generation {}\n", words(disk, "name"),
-                                 words(disk, "state"), format_size(number(disk, "size_bytes")),
-                                 number(disk, "generation"));
-  if (!words(disk, "reason").empty()) text += fmt::format("  reason     {}\n", words(disk, "reason"));
+  std::string text =
+      fmt::format("disk {}: {}, {}, generation {}\n", words(disk, "name"), words(disk, "state"),
+                  format_size(number(disk, "size_bytes")), number(disk, "generation"));
+  if (!words(disk, "reason").empty())
+    text += fmt::format("  reason     {}\n", words(disk, "reason"));
   text += fmt::format("  nbd        {}, {} clients\n", words(disk, "nbd"), number(disk, "clients"));
   const Json cloud = part(disk, "cloud");
   text += fmt::format("  cloud      {}: {} read in {}, {} written in {}\n", words(cloud, "name"),
@@ -111,12 +112,12 @@ std::string disk_text(const Json& disk) {
   text += fmt::format("  lag        {:.3f} s ({}), {} dirty\n", real(disk, "lag_seconds"),
                       bounded ? fmt::format("limit {} s", limit->get<double>()) : "no limit",
                       format_size(number(disk, "dirty_bytes")));
-  const auto traffic = [&](const char* what, const char* count, const char* bytes, const char* latency,
-                           const std::string& more) {
+  const auto traffic = [&](const char* what, const char* count, const char* bytes,
+                           const char* latency, const std::string& more) {
     const Json us = part(disk, latency);
-    text += fmt::format("  {:<10} {}, {}; {:.0f} us median, {:.0f} us p99, {:.0f} us p99.9{}\n", what,
-                        number(disk, count), format_size(number(disk, bytes)), real(us, "p50"),
-                        real(us, "p99"), real(us, "p999"), more);
+    text += fmt::format("  {:<10} {}, {}; {:.0f} us median, {:.0f} us p99, {:.0f} us p99.9{}\n",
+                        what, number(disk, count), format_size(number(disk, bytes)),
+                        real(us, "p50"), real(us, "p99"), real(us, "p999"), more);
   };
   traffic("reads", "reads", "read_bytes", "read_latency_us",
           fmt::format("; {:.1f} % from the pool", real(disk, "read_hit_ratio") * 100));

@@ -1,7 +1,7 @@
 // What the server tells about itself, as JSON (`latte status --json`, /status) and for people.
 //
-// The JSON's keys are a contract with other tools: keys are added, never renamed or given another meaning.
-// Thread rule: none; plain values.
+// The JSON's keys are a contract with other tools: keys are added, never renamed or given another
+// meaning. Thread rule: none; plain values.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -17,8 +17,8 @@ namespace latte {
 struct DiskFacts {
   DiskOptions options;
   std::string cloud;
-  std::string nbd_uri;   ///< empty if it is not served
-  std::string error;     ///< why it is not served
+  std::string nbd_uri;  ///< empty if it is not served
+  std::string error;    ///< why it is not served
   uint32_t clients = 0;
 };
 
@@ -36,7 +36,8 @@ double read_hit_ratio(const DiskStats& disk);
 
 /// The status as JSON.
 nlohmann::ordered_json status_json(const StatusSnapshot& snapshot);
-/// The same for a person, from the JSON, which may come from another version: what is missing is left out.
+/// The same for a person, from the JSON, which may come from another version: what is missing is
+/// left out.
 std::string status_text(const nlohmann::ordered_json& status);
 
 }  // namespace latte

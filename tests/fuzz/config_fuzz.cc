@@ -1,4 +1,5 @@
-// Fuzzes the configuration: any bytes give a Config that keeps its promises, or an error with a message.
+// Fuzzes the configuration: any bytes give a Config that keeps its promises, or an error with a
+// message.
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -1,4 +1,5 @@
-// The configuration: what is read, and that every kind of mistake is named with its place and remedy.
+// The configuration: what is read, and that every kind of mistake is named with its place and
+// remedy.
 #include "control/config.h"
 
 #include <gmock/gmock.h>
@@ -17,7 +18,9 @@ const std::string kPool = "[pool]\npath = \"pool.img\"\nsize = \"1GiB\"\n";
 const std::string kDisk =
     "[[disk]]\nname = \"db\"\nsize = \"8GiB\"\ncloud = \"file:cloud/db\"\nnbd = \"unix:db.sock\"\n";
 
-Result<Config> parse(const std::string& text) { return parse_config(text, "run.toml", "/srv/latte"); }
+Result<Config> parse(const std::string& text) {
+  return parse_config(text, "run.toml", "/srv/latte");
+}
 
 std::string error_of(const std::string& text) {
   const auto config = parse(text);
@@ -80,7 +83,9 @@ struct Mistake {
 
 class ConfigMistake : public testing::TestWithParam<Mistake> {};
 
-TEST_P(ConfigMistake, IsNamed) { EXPECT_THAT(error_of(GetParam().text), HasSubstr(GetParam().expected)); }
+TEST_P(ConfigMistake, IsNamed) {
+  EXPECT_THAT(error_of(GetParam().text), HasSubstr(GetParam().expected));
+}
 
 INSTANTIATE_TEST_SUITE_P(
     Each, ConfigMistake,
@@ -88,8 +93,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"Syntax", "[pool\n", "run.toml:1:"},
         Mistake{"Empty", "", "pool is missing; add it"},
         Mistake{"NoDisk", kPool, "disk is missing"},
-        Mistake{"UnknownKey", kPool + "sise = 1\n" + kDisk,
-                "run.toml:4:1: pool.sise is no known key; allowed here are path, size, segment_size"},
+        Mistake{
+            "UnknownKey", kPool + "sise = 1\n" + kDisk,
+            "run.toml:4:1: pool.sise is no known key; allowed here are path, size, segment_size"},
         Mistake{"UnknownTable", kPool + kDisk + "[metrics]\n", "metrics is no known key"},
         Mistake{"WrongType", "[pool]\npath = 7\n", "run.toml:2:8: pool.path = 7 is no text"},
         Mistake{"DiskNotAList", kPool + "[disk]\nname = \"db\"\n", "write [[disk]]"},
@@ -98,7 +104,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"SizeZero", "[pool]\npath = \"p\"\nsize = 0\n", "is nothing"},
         Mistake{"SizeHuge", "[pool]\npath = \"p\"\nsize = \"9000000TiB\"\n", "is no size"},
         Mistake{"SizeNotAMultiple", "[pool]\npath = \"p\"\nsize = 1000000\n",
-                "run.toml:3:8: pool.size = 1000000 is no multiple of 4096 bytes; the next one is 1003520"},
+                "run.toml:3:8: pool.size = 1000000 is no multiple of 4096 bytes; the next one is "
+                "1003520"},
         Mistake{"PoolTooSmall", "[pool]\npath = \"p\"\nsize = \"8MiB\"\n" + kDisk, "is too small"},
         Mistake{"SegmentSize", kPool + "segment_size = \"3MiB\"\n" + kDisk, "power of two"},
         Mistake{"Duration", kPool + kDisk + "max_lag = \"2 seconds\"\n", "is no duration"},
@@ -106,8 +113,10 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"Durability", kPool + kDisk + "durability = \"both\"\n", "\"local\" or \"cloud\""},
         Mistake{"Rbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:pool/img\"\n",
                 "is not in this build"},
-        Mistake{"Nbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"nbd:x\"\n", "is not in this build"},
-        Mistake{"Cloud", kPool + "[[disk]]\nname = \"a\"\ncloud = \"/srv\"\n", "write file:DIRECTORY"},
+        Mistake{"Nbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"nbd:x\"\n",
+                "is not in this build"},
+        Mistake{"Cloud", kPool + "[[disk]]\nname = \"a\"\ncloud = \"/srv\"\n",
+                "write file:DIRECTORY"},
         Mistake{"Name", kPool + "[[disk]]\nname = \"a b\"\n", "is no name"},
         Mistake{"LongName", kPool + "[[disk]]\nname = \"" + std::string(64, 'a') + "\"\n",
                 "has 64 bytes"},
@@ -117,10 +126,12 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"Http", kPool + kDisk + "[control]\nhttp = \"9400\"\n", "write HOST:PORT"},
         Mistake{"SmallLog", kPool + kDisk + "cloud_log_size = \"1MiB\"\n", "is too small"},
         Mistake{"Iops", kPool + kDisk + "[disk.cloud_limits]\niops = 0\n", "above 0"},
-        Mistake{"TwoNames", kPool + kDisk + kDisk, "name db is used by both disk db (1) and disk db (2)"},
+        Mistake{"TwoNames", kPool + kDisk + kDisk,
+                "name db is used by both disk db (1) and disk db (2)"},
         Mistake{"TwoSockets",
                 kPool + kDisk +
-                    "[[disk]]\nname = \"b\"\nsize = 4096\ncloud = \"file:b\"\nnbd = \"unix:./db.sock\"\n",
+                    "[[disk]]\nname = \"b\"\nsize = 4096\ncloud = \"file:b\"\nnbd = "
+                    "\"unix:./db.sock\"\n",
                 "address unix:/srv/latte/db.sock is used by both"},
         Mistake{"TwoClouds",
                 kPool + kDisk +

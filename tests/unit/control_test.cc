@@ -1,0 +1,197 @@
+// Status, metrics, page, progress and the line socket: what needs no server.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "control/line_socket.h"
+#include "control/metrics.h"
+#include "control/page.h"
+#include "control/progress_printer.h"
+#include "control/status.h"
+
+namespace latte {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+StatusSnapshot sample() {
+  StatusSnapshot snapshot;
+  snapshot.uptime_s = 61;
+  snapshot.host.pool.size_bytes = 1u << 30;
+  snapshot.host.pool.written.admission = 4096;
+  DiskStats& stats = snapshot.host.disks.emplace_back();
+  stats.name = "db";
+  stats.state = "online";
+  stats.lag_ns = 1500 * kMillisecond;
+  stats.read_hit_blocks = 3;
+  stats.read_miss_blocks = 1;
+  stats.writes = 2;
+  stats.write_latency.record(100 * kMicrosecond);
+  stats.write_latency.record(300 * kMicrosecond);
+  DiskFacts& db = snapshot.disks.emplace_back();
+  db.options.name = "db";
+  db.options.size_bytes = 8ull << 30;
+  db.clients = 2;
+  DiskFacts& bad = snapshot.disks.emplace_back();
+  bad.options.name = "bad";
+  bad.options.max_lag_ns = kNoLagLimit;
+  bad.error = "cloud <volume> is \"damaged\"";
+  return snapshot;
+}
+
+TEST(Status, JsonHasTheContractsValues) {
+  const auto json = status_json(sample());
+  EXPECT_EQ(json["version"], LATTE_VERSION);
+  EXPECT_EQ(json["pool"]["written_bytes"]["admission"], 4096);
+  const auto& db = json["disks"][0];
+  EXPECT_EQ(db["name"], "db");
+  EXPECT_EQ(db["size_bytes"], 8ull << 30);
+  EXPECT_EQ(db["state"], "online");
+  EXPECT_DOUBLE_EQ(db["lag_seconds"], 1.5);
+  EXPECT_DOUBLE_EQ(db["read_hit_ratio"], 0.75);
+  EXPECT_NEAR(db["write_latency_us"]["p99"], 300, 300 * 0.032);
+  EXPECT_DOUBLE_EQ(db["max_lag_seconds"], 2.0);
+  const auto& bad = json["disks"][1];
+  EXPECT_EQ(bad["state"], "failed");
+  EXPECT_EQ(bad["reason"], "cloud <volume> is \"damaged\"");
+  EXPECT_TRUE(bad["max_lag_seconds"].is_null());
+  EXPECT_DOUBLE_EQ(bad["read_hit_ratio"], 0.0);
+}
+
+TEST(Status, TextNamesEachDisk) {
+  const std::string text = status_text(status_json(sample()));
+  EXPECT_THAT(text, HasSubstr("up 1 min 1 s"));
+  EXPECT_THAT(text, HasSubstr("disk db: online, 8 GiB"));
+  EXPECT_THAT(text, HasSubstr("1.500 s (limit 2 s)"));
+  EXPECT_THAT(text, HasSubstr("disk bad: failed"));
+  EXPECT_THAT(text, HasSubstr("no limit"));
+}
+
+TEST(Status, TextBearsAnyDocument) {
+  for (const char* odd : {"{}", "7", "null", "[]", R"({"pool":7,"disks":[7,{}]})",
+                          R"({"pool":{"failed":"x","used_bytes":-1},"disks":{"a":1}})"})
+    EXPECT_THAT(status_text(nlohmann::ordered_json::parse(odd)), HasSubstr("pool:")) << odd;
+}
+
+TEST(Metrics, TextHasEachDiskAndDeclaresOnce) {
+  const std::string text = metrics_text(sample());
+  EXPECT_THAT(text, HasSubstr("latte_pool_written_bytes_total{cause=\"admission\"} 4096\n"));
+  EXPECT_THAT(text, HasSubstr("latte_disk_lag_seconds{disk=\"db\"} 1.5\n"));
+  EXPECT_THAT(text, HasSubstr("latte_disk_online{disk=\"bad\"} 0\n"));
+  EXPECT_THAT(text,
+              HasSubstr("latte_disk_read_block_bytes_total{disk=\"db\",from=\"pool\"} 12288\n"));
+  EXPECT_THAT(text, HasSubstr("latte_disk_write_latency_seconds_count{disk=\"db\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("latte_disk_write_latency_seconds_sum{disk=\"db\"} 0.0004\n"));
+  std::set<std::string> declared;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("# TYPE ")) continue;
+    EXPECT_TRUE(declared.insert(line).second) << line;
+  }
+  EXPECT_GT(declared.size(), 25u);
+}
+
+// LATTE_WRITE_DOCS=1 brings the page up to date.
+TEST(Metrics, ReferencePageIsTheTable) {
+  const std::string path = LATTE_SOURCE_DIR "/docs/reference/metrics.md";
+  std::ifstream in(path);
+  std::stringstream page;
+  page << in.rdbuf();
+  const std::string text = page.str();
+  const std::string mark = "<!-- table -->\n";
+  const size_t at = text.find(mark);
+  ASSERT_NE(at, std::string::npos) << path;
+  const std::string wanted = text.substr(0, at) + mark + metrics_markdown();
+  if (std::getenv("LATTE_WRITE_DOCS") != nullptr) {
+    in.close();
+    std::ofstream(path) << wanted;
+    return;
+  }
+  EXPECT_EQ(text, wanted) << "run this test with LATTE_WRITE_DOCS=1";
+}
+
+TEST(Page, EscapesAndNamesTrouble) {
+  const std::string page = status_page(sample());
+  EXPECT_THAT(page, HasSubstr("cloud &lt;volume&gt; is &quot;damaged&quot;"));
+  EXPECT_THAT(page, Not(HasSubstr("<volume>")));
+  EXPECT_THAT(describe_trouble(sample()), HasSubstr("bad: not served"));
+  StatusSnapshot good = sample();
+  good.disks.pop_back();
+  EXPECT_EQ(describe_trouble(good), "");
+  good.host.disks[0].state = "cloud-stalled";
+  EXPECT_EQ(describe_trouble(good), "");
+  good.host.disks[0].state = "fenced";
+  EXPECT_THAT(describe_trouble(good), HasSubstr("db: fenced"));
+  good.host.pool.failed = true;
+  EXPECT_THAT(describe_trouble(good), HasSubstr("pool: failed"));
+}
+
+TEST(ProgressText, HasShareRateAndTimeLeft) {
+  EXPECT_EQ(describe_progress(1u << 30, 4ull << 30, 64.0 * (1 << 20)),
+            "1 GiB of 4 GiB (25 %), 64 MiB/s, 48 s left");
+  EXPECT_THAT(describe_progress(0, 0, 0), HasSubstr("no progress"));
+  EXPECT_THAT(describe_progress(9, 8, 1), HasSubstr("(100 %)"));
+}
+
+class LineSocketTest : public testing::Test {
+ protected:
+  LineSocketTest() {
+    int fds[2];
+    LATTE_CHECK(::socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    near_ = std::make_unique<LineSocket>(UniqueFd(fds[0]));
+    far_ = UniqueFd(fds[1]);
+  }
+  void send(std::string_view bytes) {
+    ASSERT_EQ(::send(far_.get(), bytes.data(), bytes.size(), 0),
+              static_cast<ssize_t>(bytes.size()));
+  }
+  std::unique_ptr<LineSocket> near_;
+  UniqueFd far_;
+};
+
+TEST_F(LineSocketTest, SplitsLines) {
+  send("one\ntwo\nthr");
+  EXPECT_EQ(near_->read_line(1000).value(), "one");
+  EXPECT_EQ(near_->read_line(1000).value(), "two");
+  EXPECT_EQ(near_->read_line(1).error().code, Errc::io);
+  send("ee\n");
+  EXPECT_EQ(near_->read_line(1000).value(), "three");
+}
+
+TEST_F(LineSocketTest, LongestLineFitsAndOneMoreByteDoesNot) {
+  send(std::string(kMaxLineBytes, 'a') + "\n");
+  EXPECT_EQ(near_->read_line(1000).value().size(), kMaxLineBytes);
+  send(std::string(kMaxLineBytes + 1, 'a') + "\n");
+  EXPECT_EQ(near_->read_line(1000).error().code, Errc::invalid);
+}
+
+TEST_F(LineSocketTest, WriterThatIsNotReadGivesUp) {
+  const Result<void> sent = near_->write_line(std::string(16u << 20, 'a'), 50);
+  EXPECT_EQ(sent.error().code, Errc::io);
+}
+
+TEST_F(LineSocketTest, EndOfTheOtherSideIsSeen) {
+  far_ = UniqueFd();
+  EXPECT_EQ(near_->read_line(1000).error().code, Errc::not_found);
+  EXPECT_EQ(near_->write_line("x", 1000).error().code, Errc::io);
+}
+
+TEST_F(LineSocketTest, JsonThatIsNoUtf8IsMended) {
+  ASSERT_TRUE(near_->write_json({{"error", "\xff"}}, 1000));
+  char piece[64];
+  const ssize_t got = ::recv(far_.get(), piece, sizeof(piece), 0);
+  EXPECT_EQ(std::string(piece, static_cast<size_t>(got)), "{\"error\":\"\xef\xbf\xbd\"}\n");
+}
+
+}  // namespace
+}  // namespace latte
