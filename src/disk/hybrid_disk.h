@@ -281,7 +281,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
 
   // Left by recovery.
   std::vector<log::Entry> pending_notes_;  // to be in the pool's log before the cloud log is cut
-  SeqSet known_seqs_;                      // in either log; only while recovering
+  SeqSet cloud_seqs_;                      // in the cloud log; only while recovering
+  SeqSet known_seqs_;                      // in either log; likewise
 
   DiskStats stats_;
 };

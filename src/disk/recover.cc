@@ -73,7 +73,8 @@ Task<Result<void>> HybridDisk::recover_cloud() {
     else if (entry.kind == log::EntryKind::lost)
       install_cloud_extent(lba, entry.count, ExtentKind::lost, Seq(entry.seq));
   }
-  known_seqs_ = std::move(image.seqs);
+  cloud_seqs_ = std::move(image.seqs);
+  known_seqs_ = cloud_seqs_;
   shipped_seq_ = image.contiguous;
   contiguous_floor_ = image.floor;
   last_local_seq_ = Seq(0);
@@ -273,7 +274,7 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
                                                   "larger one",
                                                   name(), cloud_.name())};
     co_await cloud_stream_->completed(append);
-    known_seqs_.add(first, count);
+    cloud_seqs_.add(first, count);
     if (append.status == IoStatus::ok) append.status = co_await cloud_stream_->flush();
     if (append.status == IoStatus::fenced)
       co_return Error{Errc::not_owner,
@@ -282,7 +283,10 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
       co_return Error{Errc::io, fmt::format("disk {}: {}: writing the cloud log failed: {}", name(),
                                             cloud_.name(), to_string(append.status))};
   }
-  contiguous_floor_ = std::max(contiguous_floor_, shipped_seq_);
+  // With the gaps filled the cloud's content may reach further than before; see take_ship_entry().
+  shipped_seq_ = cloud_seqs_.contiguous_from(contiguous_floor_);
+  contiguous_floor_ = shipped_seq_;
+  cloud_seqs_.clear();
   known_seqs_.clear();
   co_return Result<void>();
 }
