@@ -148,6 +148,14 @@ TEST(Config, RefusesMoreDisksThanAPoolHas) {
   EXPECT_THAT(error_of(text), HasSubstr("at most 32"));
 }
 
+// Letters beyond ASCII where the parser looks for white space.
+TEST(Config, BearsLettersBeyondAscii) {
+  EXPECT_TRUE(parse("# caf\u00e9 \u3001\n" + kPool + kDisk));
+  EXPECT_THAT(error_of("caf\u00e9 = 1\n"), HasSubstr("run.toml:1:"));
+  EXPECT_THAT(error_of("a \u00e9= 1\n"), HasSubstr("run.toml:1:"));
+  EXPECT_THAT(error_of("a =\u3001 1\n"), HasSubstr("run.toml:1:"));
+}
+
 TEST(Config, MissingFileAndDirectoryAreErrors) {
   EXPECT_EQ(load_config("/nonexistent/run.toml").error().code, Errc::not_found);
   EXPECT_EQ(load_config("/").error().code, Errc::invalid);
