@@ -20,6 +20,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -156,6 +157,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<bool> load_ship_batch(ShipBatch& batch);
   Task<bool> load_by_table(ShipBatch& batch, log::LogStream::ChainSegment segment,
                            uint32_t record_block, uint32_t limit_block);
+  void take_gaps(ShipBatch& batch);
   void take_ship_entry(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
                        std::span<const std::byte> data, std::span<const uint32_t> crcs);
   Task<bool> load_damaged(ShipBatch& batch, log::LogStream::ChainSegment segment,
@@ -280,6 +282,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   bool pool_abandoned_ = false;
 
   // Left by recovery.
+  std::deque<std::pair<Seq, uint64_t>> gaps_;  // (first, count) to be shipped as empty, in order
   std::vector<log::Entry> pending_notes_;  // to be in the pool's log before the cloud log is cut
   SeqSet cloud_seqs_;                      // in the cloud log; only while recovering
   SeqSet known_seqs_;                      // in either log; likewise

@@ -261,9 +261,13 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
 
 /// Seqs in neither log were lost with the power, unflushed. They must be accounted for in the cloud log,
 /// or a take-over would end the disk's history before them.
+/// In the log's order: those that follow what the cloud has now, the others when the shipper gets there.
 Task<Result<void>> HybridDisk::account_for_gaps() {
   auto gaps = known_seqs_.gaps(contiguous_floor_, next_seq_ - 1);
-  for (const auto& [first, count] : gaps) {
+  gaps_.assign(gaps.begin(), gaps.end());
+  while (!gaps_.empty() && gaps_.front().first == shipped_seq_ + 1) {
+    const auto [first, count] = gaps_.front();
+    gaps_.pop_front();
     log::Append append;
     append.entry.seq = first.value;
     append.entry.count = count;
@@ -274,7 +278,6 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
                                                   "larger one",
                                                   name(), cloud_.name())};
     co_await cloud_stream_->completed(append);
-    cloud_seqs_.add(first, count);
     if (append.status == IoStatus::ok) append.status = co_await cloud_stream_->flush();
     if (append.status == IoStatus::fenced)
       co_return Error{Errc::not_owner,
@@ -282,10 +285,10 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
     if (append.status != IoStatus::ok)
       co_return Error{Errc::io, fmt::format("disk {}: {}: writing the cloud log failed: {}", name(),
                                             cloud_.name(), to_string(append.status))};
+    cloud_seqs_.add(first, count);
+    shipped_seq_ = cloud_seqs_.contiguous_from(contiguous_floor_);
   }
-  // With the gaps filled the cloud's content may reach further than before; see take_ship_entry().
-  shipped_seq_ = cloud_seqs_.contiguous_from(contiguous_floor_);
-  contiguous_floor_ = shipped_seq_;
+  contiguous_floor_ = std::max(contiguous_floor_, shipped_seq_);
   cloud_seqs_.clear();
   known_seqs_.clear();
   co_return Result<void>();

@@ -333,6 +333,8 @@ Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegme
     item.append.entry.count = seq - shipped_seq_;
     item.append.entry.kind = log::EntryKind::empty;
     batch.last_seq = seq;
+    while (!gaps_.empty() && gaps_.front().first <= seq) gaps_.pop_front();
+    take_gaps(batch);
   }
   batch.end = log::LogPosition{segment.order, limit_block};
   co_return true;
@@ -365,6 +367,20 @@ void HybridDisk::take_ship_entry(ShipBatch& batch, const log::Entry& entry,
   else
     return;  // notes and copies concern the pool only
   batch.last_seq = std::max(batch.last_seq, Seq(entry.seq));
+  take_gaps(batch);
+}
+
+/// Adds the gaps that follow what the batch holds so far.
+void HybridDisk::take_gaps(ShipBatch& batch) {
+  const Seq done = std::max(batch.last_seq, shipped_seq_);
+  if (gaps_.empty() || gaps_.front().first > done + 1) return;
+  const auto [first, count] = gaps_.front();
+  gaps_.pop_front();
+  log::Entry& entry = batch.items.emplace_back().append.entry;
+  entry.seq = first.value;
+  entry.count = count;
+  entry.kind = log::EntryKind::empty;
+  batch.last_seq = std::max(batch.last_seq, first + (count - 1));
 }
 
 /// Splits an entry's blocks into stretches that fit an append; bad blocks become `lost`.

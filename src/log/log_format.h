@@ -136,6 +136,12 @@ constexpr bool has_data(EntryKind kind) {
   return kind == EntryKind::data || kind == EntryKind::copy;
 }
 
+/// Highest seq an entry stands for. A cut stands for none: it only takes away.
+constexpr uint64_t last_seq_of(const Entry& entry) {
+  if (entry.kind == EntryKind::cut || entry.count == 0) return 0;
+  return entry.kind == EntryKind::empty ? entry.seq + entry.count - 1 : entry.seq;
+}
+
 /// Starts a record; entries follow at once, then one CRC per data block, padded to whole blocks.
 struct RecordHeader {
   uint32_t magic;

@@ -234,8 +234,7 @@ void LogStream::fill_header(Batch& batch, std::span<std::byte> header, uint32_t 
     entry_at += sizeof(Entry);
     append.position = LogPosition{segment.order, next_block_};
     append.address = space_.address(segment.segment, block);
-    if (append.entry.kind != EntryKind::cut && append.entry.kind != EntryKind::empty)
-      segment.max_seq = std::max(segment.max_seq, append.entry.seq);
+    segment.max_seq = std::max(segment.max_seq, last_seq_of(append.entry));
     table_.push_back(TableEntry{append.entry, next_block_, block});
     const uint32_t blocks = append.data_blocks();
     for (uint32_t i = 0; i < blocks; ++i) {

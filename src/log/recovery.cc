@@ -160,7 +160,7 @@ class Recoverer {
         ++out_.discarded_entries;
         continue;
       }
-      segment.max_seq = std::max(segment.max_seq, item.entry.seq);
+      segment.max_seq = std::max(segment.max_seq, last_seq_of(item.entry));
       segment.used_blocks = std::max(segment.used_blocks,
                                      blocks > 0 ? item.data_block + blocks : item.record_block + 1);
       const int64_t wall = content.wall_times.empty() ? link.found.header.wall_time_ns
