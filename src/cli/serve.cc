@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <string_view>
 
 #include "base/logging.h"
 #include "cli/commands.h"
@@ -12,6 +13,7 @@
 #include "control/create.h"
 #include "control/http_server.h"
 #include "control/server.h"
+#include "control/service_notify.h"
 
 namespace latte {
 namespace {
@@ -30,6 +32,12 @@ Result<void> open_control(Server& server, std::unique_ptr<ControlServer>& contro
     http = started.take();
   }
   return {};
+}
+
+// A service manager that can't be told is no reason not to serve.
+void tell_service_manager(std::string_view state) {
+  const Result<void> told = notify_service(state);
+  if (!told) log_warning("{}", told.error().message);
 }
 
 }  // namespace
@@ -56,7 +64,9 @@ int run_serve(const Arguments& arguments) {
   if (!open) return report(open.error(), kExitFailed);
   fmt::print("ready\n");
   std::fflush(stdout);
+  tell_service_manager(kServiceReady);
   signals.wait();
+  tell_service_manager(kServiceStopping);
   // First the disks, which also ends drains that control clients wait for.
   server.value()->stop();
   return kExitOk;

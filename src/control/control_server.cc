@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/logging.h"
+#include "control/control_request.h"
 
 namespace latte {
 namespace {
@@ -26,11 +27,6 @@ constexpr auto kProgressInterval = std::chrono::seconds(1);
 constexpr auto kAcceptPause = std::chrono::milliseconds(1000);
 
 Json error_json(const std::string& message) { return Json{{"error", message}}; }
-
-std::string text_of(const Json& request, const char* key) {
-  const auto found = request.find(key);
-  return found != request.end() && found->is_string() ? found->get<std::string>() : "";
-}
 
 }  // namespace
 
@@ -113,19 +109,15 @@ void ControlServer::reap() {
 
 void ControlServer::serve(LineSocket& socket) {
   const auto line = socket.read_line(kRequestMs);
-  Result<void> sent;
-  if (!line) {
-    if (line.error().code == Errc::not_found) return;
-    sent = socket.write_json(error_json(line.error().message), kReplyMs);
-  } else {
-    const Json request = Json::parse(line.value(), nullptr, false);
-    const std::string command = text_of(request, "command");
-    if (command == "drain") return serve_drain(socket, text_of(request, "disk"));
-    sent = socket.write_json(command == "status"
-                                 ? Json{{"status", status_json(server_.snapshot())}}
-                                 : error_json("no such request; there are status and drain"),
-                             kReplyMs);
-  }
+  if (!line && line.error().code == Errc::not_found) return;
+  const auto request =
+      line ? parse_control_request(line.value()) : Result<ControlRequest>(line.error());
+  if (request && request.value().command == ControlRequest::Command::drain)
+    return serve_drain(socket, request.value().disk);
+  const Result<void> sent =
+      socket.write_json(request ? Json{{"status", status_json(server_.snapshot())}}
+                                : error_json(request.error().message),
+                        kReplyMs);
   if (!sent)
     log_warning("control socket: a client did not take its answer: {}", sent.error().message);
 }

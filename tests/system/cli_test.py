@@ -127,6 +127,64 @@ class CliTest(unittest.TestCase):
         self.assertIn("left alone", self.run_latte("create", expect=1))
         self.assertEqual((self.dir / "pool.img").read_bytes(), before)
 
+    def test_interrupted_create_is_repeated(self):
+        (self.dir / "pool.img.latte-new").write_bytes(bytes(5 << 20))
+        (self.dir / "cloud/db").mkdir(parents=True)
+        with open(self.dir / "cloud/db/base", "wb") as base:
+            base.truncate(128 << 20)
+        out = self.run_latte("create")
+        self.assertIn("left by a run that was interrupted", out)
+        self.assertIn("disk db: created", out)
+        self.assertFalse((self.dir / "pool.img.latte-new").exists())
+        self.stop(self.serve())
+
+    def test_killed_create_is_repeated(self):
+        for wait_s in (0.01, 0.03, 0.06, 0.1, 0.2):
+            create = subprocess.Popen([LATTE, "create", "-c", str(self.config)],
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(wait_s)
+            create.kill()
+            create.wait()
+        self.run_latte("create")
+        self.assertEqual(self.run_latte("create").count("exists"), 3)
+        self.assertIn("clean", self.run_latte("check"))
+        self.assertEqual(sorted(path.name for path in self.dir.iterdir() if "pool" in path.name),
+                         ["pool.img"])
+
+    def test_create_leaves_foreign_directories_alone(self):
+        directory = self.dir / "cloud/db"
+        directory.mkdir(parents=True)
+        (directory / "photo.jpg").write_bytes(b"precious")
+        out = self.run_latte("create", expect=1)
+        self.assertIn("photo.jpg", out)
+        self.assertIn("left alone", out)
+        self.assertIn("disk logs: created", out)
+        self.assertEqual([path.name for path in directory.iterdir()], ["photo.jpg"])
+
+    def test_create_makes_no_empty_disk_over_a_lost_superblock(self):
+        self.run_latte("create")
+        server = self.serve()
+        self.put(os.urandom(1 << 20))
+        self.stop(server)
+        self.run_latte("drain")
+        (self.dir / "cloud/db/super").unlink()
+        before = (self.dir / "cloud/db/base").read_bytes()
+        self.assertIn("there is no superblock beside it", self.run_latte("create", expect=1))
+        self.assertEqual((self.dir / "cloud/db/base").read_bytes(), before)
+
+    def test_service_manager_is_told(self):
+        self.run_latte("create")
+        path = str(self.dir / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(path)
+            manager.settimeout(10)
+            os.environ["NOTIFY_SOCKET"] = path
+            self.addCleanup(os.environ.pop, "NOTIFY_SOCKET", None)
+            server = self.serve()
+            self.assertEqual(manager.recv(64), b"READY=1")
+            self.stop(server)
+            self.assertEqual(manager.recv(64), b"STOPPING=1")
+
     def test_serve_creates_nothing(self):
         self.assertIn("latte create", self.run_latte("serve", expect=1))
         self.assertFalse((self.dir / "pool.img").exists())

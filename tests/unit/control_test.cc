@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -12,10 +15,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "control/control_request.h"
 #include "control/line_socket.h"
 #include "control/metrics.h"
 #include "control/page.h"
 #include "control/progress_printer.h"
+#include "control/service_notify.h"
 #include "control/status.h"
 
 namespace latte {
@@ -141,6 +146,62 @@ TEST(ProgressText, HasShareRateAndTimeLeft) {
             "1 GiB of 4 GiB (25 %), 64 MiB/s, 48 s left");
   EXPECT_THAT(describe_progress(0, 0, 0), HasSubstr("no progress"));
   EXPECT_THAT(describe_progress(9, 8, 1), HasSubstr("(100 %)"));
+}
+
+TEST(ControlRequest, ReadsWhatThereIs) {
+  using Command = ControlRequest::Command;
+  EXPECT_EQ(parse_control_request("{\"command\":\"status\"}").value().command, Command::status);
+  const auto drain = parse_control_request("{\"command\":\"drain\",\"disk\":\"db\",\"more\":1}");
+  ASSERT_TRUE(drain);
+  EXPECT_EQ(drain.value().command, Command::drain);
+  EXPECT_EQ(drain.value().disk, "db");
+}
+
+TEST(ControlRequest, RefusesTheRest) {
+  for (const std::string& line :
+       {std::string(), std::string("garbage"), std::string("7"), std::string("[]"),
+        std::string("{}"), std::string("{\"command\":5}"), std::string("{\"command\":\"stop\"}"),
+        std::string("{\"command\":\"drain\"}"), std::string("{\"command\":\"drain\",\"disk\":7}"),
+        std::string("{\"command\":\"drain\",\"disk\":\"\"}"), std::string("\xff\xfe\0", 3),
+        std::string(kMaxLineBytes, '['), "{\"command\":\"status\"}" + std::string("x")}) {
+    const auto request = parse_control_request(line);
+    ASSERT_FALSE(request) << line;
+    EXPECT_EQ(request.error().code, Errc::invalid);
+    EXPECT_FALSE(request.error().message.empty());
+  }
+}
+
+class ServiceNotify : public testing::Test {
+ protected:
+  ~ServiceNotify() override { ::unsetenv("NOTIFY_SOCKET"); }
+};
+
+TEST_F(ServiceNotify, ReachesTheSocketThatIsNamed) {
+  ASSERT_TRUE(notify_service(kServiceReady));  // nobody asked for it
+  const UniqueFd manager(::socket(AF_UNIX, SOCK_DGRAM, 0));
+  // The kernel chooses an abstract name.
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  ASSERT_EQ(::bind(manager.get(), reinterpret_cast<sockaddr*>(&address), sizeof(sa_family_t)), 0);
+  socklen_t length = sizeof(address);
+  ASSERT_EQ(::getsockname(manager.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+  const size_t named = length - offsetof(sockaddr_un, sun_path);
+  const std::string name = "@" + std::string(address.sun_path + 1, named - 1);
+  ::setenv("NOTIFY_SOCKET", name.c_str(), 1);
+  const Result<void> told = notify_service(kServiceReady);
+  ASSERT_TRUE(told) << told.error().message;
+  char got[64];
+  const ssize_t bytes = ::recv(manager.get(), got, sizeof(got), MSG_DONTWAIT);
+  EXPECT_EQ(std::string(got, static_cast<size_t>(std::max<ssize_t>(bytes, 0))), "READY=1");
+}
+
+TEST_F(ServiceNotify, NamesWhatIsWrong) {
+  for (const std::string& wrong : {std::string("relative"), "/" + std::string(200, 'a')}) {
+    ::setenv("NOTIFY_SOCKET", wrong.c_str(), 1);
+    EXPECT_EQ(notify_service(kServiceReady).error().code, Errc::invalid) << wrong;
+  }
+  ::setenv("NOTIFY_SOCKET", "/nonexistent/notify", 1);
+  EXPECT_EQ(notify_service(kServiceReady).error().code, Errc::io);
 }
 
 class LineSocketTest : public testing::Test {
