@@ -35,7 +35,7 @@ Result<void> drain(const Config& config, const std::string& disk_name) {
 }  // namespace
 
 int run_status(const Arguments& arguments) {
-  const auto config = load_config(arguments.config_file);
+  const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
   if (config.value().control_socket.empty())
     return report(
@@ -52,7 +52,7 @@ int run_status(const Arguments& arguments) {
 }
 
 int run_drain(const Arguments& arguments) {
-  const auto config = load_config(arguments.config_file);
+  const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
   const Result<void> known =
       arguments.disk.empty() ? Result<void>() : check_disk(config.value(), arguments.disk);

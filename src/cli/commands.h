@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "control/config.h"
 
 namespace latte {
 
@@ -31,6 +32,8 @@ int run_drain(const Arguments& arguments);
 int run_check(const Arguments& arguments);
 int run_takeover(const Arguments& arguments);
 
+/// The configuration; from here on the log has its level. Errors: as load_config().
+Result<Config> read_config(const Arguments& arguments);
 /// Prints the error on stderr and returns `status`.
 int report(const Error& error, int status);
 

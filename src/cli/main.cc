@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "base/logging.h"
 #include "cli/commands.h"
 #include "cli/help.h"
 
@@ -13,6 +14,12 @@ namespace latte {
 int report(const Error& error, int status) {
   fmt::print(stderr, "latte: {}\n", error.message);
   return status;
+}
+
+Result<Config> read_config(const Arguments& arguments) {
+  auto config = load_config(arguments.config_file);
+  if (config) set_log_level(config.value().log_level);
+  return config;
 }
 
 namespace {

@@ -8,7 +8,7 @@
 namespace latte {
 
 int run_check(const Arguments& arguments) {
-  const auto config = load_config(arguments.config_file);
+  const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
   const CheckReport checked = check_offline(config.value());
   for (const Finding& finding : checked.findings)
@@ -21,7 +21,7 @@ int run_check(const Arguments& arguments) {
 }
 
 int run_takeover(const Arguments& arguments) {
-  const auto config = load_config(arguments.config_file);
+  const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
   const auto taken = take_over_offline(config.value(), arguments.disk);
   if (taken) {

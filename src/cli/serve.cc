@@ -43,7 +43,7 @@ void tell_service_manager(std::string_view state) {
 }  // namespace
 
 int run_create(const Arguments& arguments) {
-  const auto config = load_config(arguments.config_file);
+  const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
   const Result<void> made = create_missing(config.value(), [](const std::string& line) {
     fmt::print("{}\n", line);
@@ -53,7 +53,7 @@ int run_create(const Arguments& arguments) {
 }
 
 int run_serve(const Arguments& arguments) {
-  const auto config = load_config(arguments.config_file);
+  const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
   StopSignals signals;
   auto server = Server::start(config.value(), Server::Options{arguments.keep_going});

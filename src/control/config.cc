@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <filesystem>
 #include <fstream>
@@ -30,6 +31,12 @@ constexpr uint64_t kMinPoolSegmentBytes = 64u << 10;
 constexpr uint64_t kMaxPoolSegmentBytes = 64u << 20;
 constexpr size_t kMaxShownValueBytes = 80;
 constexpr size_t kMaxSocketPathBytes = 107;  // the kernel's
+constexpr std::array<std::pair<std::string_view, LogLevel>, 4> kLogLevels = {{
+    {"debug", LogLevel::debug},
+    {"info", LogLevel::info},
+    {"warning", LogLevel::warning},
+    {"error", LogLevel::error},
+}};
 
 std::string shown(const toml::node& node) {
   std::ostringstream out;
@@ -54,7 +61,7 @@ class Parser {
       return Error{Errc::invalid,
                    fmt::format("{}: {}", place(error.source()), error.description())};
     }
-    if (read_root(parsed.table()) && check_together()) return std::move(config_);
+    if (read_root(parsed.table()) && check_together(parsed.table())) return std::move(config_);
     return *error_;
   }
 
@@ -65,6 +72,11 @@ class Parser {
     bool required;
     Set set;
   };
+  struct Taken {
+    std::string what;
+    std::string key;
+    uint32_t line;
+  };
 
   std::string place(const toml::source_region& source) const {
     return fmt::format("{}:{}:{}", file_, source.begin.line, source.begin.column);
@@ -73,11 +85,6 @@ class Parser {
             Errc code = Errc::invalid) {
     error_ =
         Error{code, fmt::format("{}: {} = {} {}", place(node.source()), key, shown(node), what)};
-    return false;
-  }
-  // For what concerns more than one value.
-  bool contradiction(std::string_view what) {
-    error_ = Error{Errc::invalid, fmt::format("{}: {}", file_, what)};
     return false;
   }
 
@@ -311,46 +318,67 @@ class Parser {
       config_.http = parsed.take();
       return true;
     };
-    return read_table(inner, key, {{"socket", false, socket}, {"http", false, http}});
+    const Set level = [this](const toml::node& node, const std::string& name) {
+      return read_log_level(node, name);
+    };
+    return read_table(
+        inner, key,
+        {{"socket", false, socket}, {"http", false, http}, {"log_level", false, level}});
   }
 
-  // What only shows when everything is read.
-  bool check_together() {
+  bool read_log_level(const toml::node& node, const std::string& key) {
+    std::string value;
+    if (!text(value)(node, key)) return false;
+    const auto* found = std::find_if(kLogLevels.begin(), kLogLevels.end(),
+                                     [&](const auto& level) { return level.first == value; });
+    if (found == kLogLevels.end())
+      return fail(node, key, "is not allowed; write \"debug\", \"info\", \"warning\" or \"error\"");
+    config_.log_level = found->second;
+    return true;
+  }
+
+  // What only shows when everything is read; `root` was found good as far as each value goes.
+  bool check_together(const toml::table& root) {
     const uint64_t segment = config_.pool.options.segment_bytes;
     // One segment's worth is kept off for the superblocks.
     const uint64_t least = (kMinSegmentsPerDisk * config_.disks.size() + 1) * segment;
     if (config_.pool.size_bytes < least)
-      return contradiction(fmt::format(
-          "pool.size = {} is too small: {} disk(s) with segments of {} need at least {} ({} "
-          "segments "
-          "each, and one for the superblocks); make the pool larger or pool.segment_size smaller",
-          config_.pool.size_bytes, config_.disks.size(), format_size(segment), format_size(least),
-          kMinSegmentsPerDisk));
-    std::vector<std::pair<std::string, std::string>> taken;  // what, and whose
-    const auto take = [&](const std::string& what, const std::string& owner) {
-      for (const auto& [other, its_owner] : taken)
-        if (other == what)
-          return contradiction(fmt::format("{} is used by both {} and {}; each needs its own", what,
-                                           its_owner, owner));
-      taken.emplace_back(what, owner);
-      return true;
-    };
-    if (!take("path " + config_.pool.path, "pool.path")) return false;
+      return fail(*root["pool"]["size"].node(), "pool.size",
+                  fmt::format("is too small: {} disk(s) with segments of {} need at least {} ({} "
+                              "segments each, and one for the superblocks); make the pool larger "
+                              "or pool.segment_size smaller",
+                              config_.disks.size(), format_size(segment), format_size(least),
+                              kMinSegmentsPerDisk));
+    const auto& pool = root["pool"]["path"];
+    if (!take(*pool.node(), "pool.path", "path " + config_.pool.path)) return false;
+    const auto& control = root["control"];
     if (!config_.control_socket.empty() &&
-        !(take("address unix:" + config_.control_socket, "control.socket") &&
-          take("path " + config_.control_socket, "control.socket")))
+        !take(*control["socket"].node(), "control.socket", "path " + config_.control_socket))
       return false;
     if (config_.http && config_.http->port != 0 &&
-        !take("address " + config_.http->to_string(), "control.http"))
+        !take(*control["http"].node(), "control.http", config_.http->to_string()))
       return false;
     for (size_t i = 0; i < config_.disks.size(); ++i) {
       const DiskConfig& disk = config_.disks[i];
-      const std::string owner = fmt::format("disk {} ({})", disk.options.name, i + 1);
-      const bool fixed = disk.nbd.kind == ListenAddress::Kind::unix_socket || disk.nbd.port != 0;
-      if (!take("name " + disk.options.name, owner)) return false;
-      if (!take("path " + disk.cloud_directory, owner)) return false;
-      if (fixed && !take("address " + disk.nbd.to_string(), owner)) return false;
+      const auto& item = root["disk"][i];
+      const bool unix_socket = disk.nbd.kind == ListenAddress::Kind::unix_socket;
+      if (!take(*item["name"].node(), "disk.name", "disk " + disk.options.name) ||
+          !take(*item["cloud"].node(), "disk.cloud", "path " + disk.cloud_directory) ||
+          !((!unix_socket && disk.nbd.port == 0) ||
+            take(*item["nbd"].node(), "disk.nbd",
+                 unix_socket ? "path " + disk.nbd.path : disk.nbd.to_string())))
+        return false;
     }
+    return true;
+  }
+  // Each name, path and address belongs to one key.
+  bool take(const toml::node& node, const std::string& key, const std::string& what) {
+    for (const Taken& other : taken_)
+      if (other.what == what)
+        return fail(node, key,
+                    fmt::format("is {}, which {} in line {} is already; each needs its own", what,
+                                other.key, other.line));
+    taken_.push_back(Taken{what, key, node.source().begin.line});
     return true;
   }
 
@@ -363,6 +391,7 @@ class Parser {
   const std::string& file_;
   const std::string directory_;
   Config config_;
+  std::vector<Taken> taken_;
   std::optional<Error> error_;
 };
 

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/logging.h"
 #include "base/result.h"
 #include "device/throttle.h"
 #include "disk/host.h"
@@ -51,6 +52,7 @@ struct Config {
   std::vector<DiskConfig> disks;  ///< at least one
   std::string control_socket;     ///< empty: none
   std::optional<ListenAddress> http;
+  LogLevel log_level = LogLevel::info;
 
   /// The disk of this name, or null.
   const DiskConfig* find(std::string_view name) const;

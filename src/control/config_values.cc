@@ -9,6 +9,7 @@
 namespace latte {
 namespace {
 
+// format_size() uses the binary ones, which come first.
 constexpr std::array kSizeUnits = {
     std::pair{std::string_view("TiB"), uint64_t{1} << 40},
     std::pair{std::string_view("GiB"), uint64_t{1} << 30},
@@ -16,6 +17,11 @@ constexpr std::array kSizeUnits = {
     std::pair{std::string_view("KiB"), uint64_t{1} << 10},
     std::pair{std::string_view("B"), uint64_t{1}},
     std::pair{std::string_view(""), uint64_t{1}},
+    std::pair{std::string_view("kB"), uint64_t{1000}},
+    std::pair{std::string_view("KB"), uint64_t{1000}},
+    std::pair{std::string_view("MB"), uint64_t{1000'000}},
+    std::pair{std::string_view("GB"), uint64_t{1000'000'000}},
+    std::pair{std::string_view("TB"), uint64_t{1000'000'000'000}},
 };
 constexpr std::array kTimeUnits = {
     std::pair{std::string_view("ms"), kMillisecond},

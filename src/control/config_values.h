@@ -15,9 +15,8 @@ namespace latte {
 /// Longest duration that can be written.
 inline constexpr TimeNs kMaxDurationNs = 24 * 3600 * kSecond;
 
-/// Reads `4096`, `512MiB`, `1 GiB` (B, KiB, MiB, GiB, TiB) as bytes. Decimal units are refused,
-/// since `1GB` is read as either. Errors: invalid (the message says what is allowed, not which text
-/// it was).
+/// Reads `4096`, `512MiB`, `1 GiB` (B, KiB, MiB, GiB, TiB), `50MB` (KB, kB, MB, GB, TB: powers of
+/// 1000) as bytes. Errors: invalid (the message says what is allowed, not which text it was).
 Result<uint64_t> parse_size(std::string_view text);
 /// Reads `500ms`, `2s`, `5m`, `1h` as ns, 1 ms to kMaxDurationNs. Errors: as above.
 Result<TimeNs> parse_duration(std::string_view text);

@@ -64,7 +64,7 @@ TEST(Config, ReadsOptionalKeys) {
   const auto config = parse(
       "[pool]\npath = \"/dev/fast\"\nsize = 1073741824\nsegment_size = \"1MiB\"\n" + kDisk +
       "max_lag = \"none\"\ncloud_log_size = \"64MiB\"\n[disk.cloud_limits]\nbandwidth = \"50MiB\"\n"
-      "iops = 1000\n");
+      "iops = 1000\n[control]\nlog_level = \"warning\"\n");
   ASSERT_TRUE(config) << config.error().message;
   const DiskConfig& disk = config.value().disks[0];
   EXPECT_EQ(config.value().pool.path, "/dev/fast");
@@ -73,6 +73,7 @@ TEST(Config, ReadsOptionalKeys) {
   EXPECT_EQ(disk.cloud_log_bytes, 64u << 20);
   EXPECT_EQ(disk.cloud_limits.bytes_per_second, 50u << 20);
   EXPECT_EQ(disk.cloud_limits.requests_per_second, 1000u);
+  EXPECT_EQ(config.value().log_level, LogLevel::warning);
 }
 
 struct Mistake {
@@ -99,14 +100,19 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"UnknownTable", kPool + kDisk + "[metrics]\n", "metrics is no known key"},
         Mistake{"WrongType", "[pool]\npath = 7\n", "run.toml:2:8: pool.path = 7 is no text"},
         Mistake{"DiskNotAList", kPool + "[disk]\nname = \"db\"\n", "write [[disk]]"},
-        Mistake{"SizeUnit", "[pool]\npath = \"p\"\nsize = \"1GB\"\n", "is no size"},
+        Mistake{"SizeUnit", "[pool]\npath = \"p\"\nsize = \"1gb\"\n", "is no size"},
+        Mistake{"SizeDecimal", "[pool]\npath = \"p\"\nsize = \"1GB\"\n",
+                "is no multiple of 4096 bytes; the next one is 1000001536"},
         Mistake{"SizeNegative", "[pool]\npath = \"p\"\nsize = -1\n", "is negative"},
         Mistake{"SizeZero", "[pool]\npath = \"p\"\nsize = 0\n", "is nothing"},
         Mistake{"SizeHuge", "[pool]\npath = \"p\"\nsize = \"9000000TiB\"\n", "is no size"},
         Mistake{"SizeNotAMultiple", "[pool]\npath = \"p\"\nsize = 1000000\n",
                 "run.toml:3:8: pool.size = 1000000 is no multiple of 4096 bytes; the next one is "
                 "1003520"},
-        Mistake{"PoolTooSmall", "[pool]\npath = \"p\"\nsize = \"8MiB\"\n" + kDisk, "is too small"},
+        Mistake{"PoolTooSmall", "[pool]\npath = \"p\"\nsize = \"8MiB\"\n" + kDisk,
+                "run.toml:3:8: pool.size = '8MiB' is too small: 1 disk(s) with segments of 4 MiB "
+                "need "
+                "at least 12 MiB"},
         Mistake{"SegmentSize", kPool + "segment_size = \"3MiB\"\n" + kDisk, "power of two"},
         Mistake{"Duration", kPool + kDisk + "max_lag = \"2 seconds\"\n", "is no duration"},
         Mistake{"DurationZero", kPool + kDisk + "max_lag = \"0s\"\n", "is no duration"},
@@ -127,20 +133,59 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"SmallLog", kPool + kDisk + "cloud_log_size = \"1MiB\"\n", "is too small"},
         Mistake{"Iops", kPool + kDisk + "[disk.cloud_limits]\niops = 0\n", "above 0"},
         Mistake{"TwoNames", kPool + kDisk + kDisk,
-                "name db is used by both disk db (1) and disk db (2)"},
+                "run.toml:10:8: disk.name = 'db' is disk db, which disk.name in line 5 is already"},
         Mistake{"TwoSockets",
                 kPool + kDisk +
                     "[[disk]]\nname = \"b\"\nsize = 4096\ncloud = \"file:b\"\nnbd = "
                     "\"unix:./db.sock\"\n",
-                "address unix:/srv/latte/db.sock is used by both"},
+                "is path /srv/latte/db.sock, which disk.nbd in line 8 is already"},
         Mistake{"TwoClouds",
                 kPool + kDisk +
                     "[[disk]]\nname = \"b\"\nsize = 4096\ncloud = \"file:cloud/x/../db/\"\nnbd = "
                     "\"unix:b\"\n",
-                "path /srv/latte/cloud/db is used by both"},
+                "is path /srv/latte/cloud/db, which disk.cloud in line 7 is already"},
         Mistake{"ControlSocketIsDisks", kPool + kDisk + "[control]\nsocket = \"db.sock\"\n",
-                "is used by both control.socket and disk db (1)"}),
+                "is path /srv/latte/db.sock, which control.socket in line 10 is already"},
+        Mistake{"TwoTcpPorts",
+                kPool + "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\nnbd = "
+                        "\"tcp:127.0.0.1:9400\"\n[control]\nhttp = \"127.0.0.1:9400\"\n",
+                "which control.http in line 10 is already"},
+        Mistake{"CloudIsThePool",
+                kPool + "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:pool.img\"\nnbd = "
+                        "\"unix:a\"\n",
+                "which pool.path in line 2 is already"},
+        Mistake{"LogLevel", kPool + kDisk + "[control]\nlog_level = \"loud\"\n",
+                "\"warning\" or \"error\""}),
     [](const auto& mistake) { return std::string(mistake.param.name); });
+
+TEST(ConfigValues, SizesAndDurations) {
+  const std::pair<const char*, uint64_t> sizes[] = {{"0", 0},
+                                                    {"4096", 4096},
+                                                    {"1B", 1},
+                                                    {"4KiB", 4096},
+                                                    {"1 GiB", 1 << 30},
+                                                    {"50MB", 50'000'000},
+                                                    {"3kB", 3000},
+                                                    {"3KB", 3000},
+                                                    {"2GB", 2'000'000'000},
+                                                    {"8TiB", 8ull << 40},
+                                                    {"1TB", 1'000'000'000'000}};
+  for (const auto& [text, bytes] : sizes) {
+    const auto size = parse_size(text);
+    ASSERT_TRUE(size) << text;
+    EXPECT_EQ(size.value(), bytes) << text;
+  }
+  for (const char* wrong : {"", " ", "GiB", "-1", "+1", "1.5GiB", "1  GiB", "1gib", "1 GiB ",
+                            "0x10", "8388608TiB", "99999999999999999999"})
+    EXPECT_FALSE(parse_size(wrong)) << wrong;
+  EXPECT_EQ(parse_duration("1ms").value(), kMillisecond);
+  EXPECT_EQ(parse_duration("24h").value(), kMaxDurationNs);
+  for (const char* wrong : {"", "2", "0ms", "25h", "1d", "1.5s", "-1s", "none"})
+    EXPECT_FALSE(parse_duration(wrong)) << wrong;
+  EXPECT_EQ(format_size(1536), "1.5 KiB");
+  EXPECT_EQ(format_size(50'000'000), "47.7 MiB");
+  EXPECT_EQ(format_duration_s(7500), "2 h 5 min");
+}
 
 TEST(Config, RefusesMoreDisksThanAPoolHas) {
   std::string text = "[pool]\npath = \"p\"\nsize = \"64GiB\"\n";
