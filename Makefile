@@ -5,14 +5,16 @@ CMAKE = cmake -S . -G Ninja
 RUN_DIR ?= run
 SIM_SECONDS ?= 180
 FUZZ_SECONDS ?= 600
+BENCH_DIR ?= build/bench
 
-.PHONY: help build run test test-release test-sanitized test-threads fuzz format clean
+.PHONY: help build run test test-release test-sanitized test-threads fuzz bench format clean
 
 help:
 	@echo "make build   install what is missing, build; leaves build/release/latte"
 	@echo "make run     build, then create and serve a hybrid disk on plain files in ./$(RUN_DIR)"
 	@echo "make test    build and run every test: release, ASan+UBSan, TSan"
 	@echo "make fuzz    build the fuzz targets and run each for FUZZ_SECONDS ($(FUZZ_SECONDS))"
+	@echo "make bench   benchmarks, and Latte beside qemu over NBD in $(BENCH_DIR)"
 	@echo "make format  clang-format the tree"
 	@echo "make clean   remove ./build"
 
@@ -58,7 +60,19 @@ fuzz:
 	    build/fuzz/corpus/$$(basename $$target) 2>&1 | tail -3 || exit 1; \
 	done
 
+# Alone on the machine, please.
+bench:
+	@tools/install-deps test
+	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@ninja -C build/release -j$(JOBS)
+	@mkdir -p $(BENCH_DIR)
+	@for program in $$(find build/release/bench -maxdepth 1 -type f -name '*_bench'); do \
+	  echo "$$program"; $$program || exit 1; \
+	done
+	bench/nbd_compare.py --latte build/release/latte --dir $(BENCH_DIR)
+
 format:
+	@tools/install-deps format
 	clang-format -i $$(git ls-files '*.h' '*.cc')
 
 clean:
