@@ -143,7 +143,7 @@ Task<Result<log::CloudSuper>> Host::read_super(CloudVolume& cloud, const DiskOpt
 
 Task<Result<void>> Host::swap_super(CloudVolume& cloud, const log::CloudSuper& current,
                                     log::CloudSuper& next) {
-  next.generation = current.generation + 1;
+  next.generation = current.generation + (planted(Planted::forget_fencing) ? 0 : 1);
   if (next.owner_pool_id != current.owner_pool_id || next.epoch != current.epoch)
     next.epoch = next.generation;
   log::seal(next);

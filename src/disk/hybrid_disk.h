@@ -166,6 +166,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
                         log::BlockAddress record_address, std::span<const std::byte> data);
   void add_ship_data(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
                      std::span<const std::byte> data, std::span<const uint32_t> crcs);
+  Task<void> read_lost_again(ShipBatch& batch);
   Task<bool> append_ship_batch(ShipBatch& batch);
   Task<void> wait_for_cloud_room();
   Task<bool> finish_admitted(ShipBatch& batch);

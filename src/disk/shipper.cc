@@ -170,6 +170,7 @@ Task<bool> HybridDisk::ship_once() {
   const TimeNs start_ns = reactor_.now();
   const bool loaded = co_await load_ship_batch(batch);
   if (!loaded) co_return false;
+  co_await read_lost_again(batch);
   const bool appended = co_await append_ship_batch(batch);
   if (!appended) co_return false;
   finish_ship_batch(batch);
@@ -202,18 +203,20 @@ Task<bool> HybridDisk::load_ship_batch(ShipBatch& batch) {
   }
   const uint32_t blocks = std::min(limit - at, kShipBlocks);
   batch.bytes = Buffer(size_t{blocks} * kBlockBytes);
-  const IoStatus status = co_await log::read_blocks(space, space.address(segment.segment, at),
-                                                    batch.bytes.span());
   const uint32_t first = at;
-  while (status == IoStatus::ok && at < first + blocks) {
-    log::RecordView record;
-    uint32_t need = 0;
-    const auto rest = batch.bytes.span().subspan(size_t{at - first} * kBlockBytes);
-    if (!log::parse_record(rest, segment.salt, at, space.segment_blocks(), record, need)) break;
-    if (size_t{record.total_blocks()} * kBlockBytes > rest.size()) break;
-    const auto data = rest.subspan(size_t{record.header.header_blocks} * kBlockBytes);
-    take_ship_record(batch, record, space.address(segment.segment, at), data);
-    at += record.total_blocks();
+  for (int tries = 0; tries < log::kReadTries && at == first; ++tries) {
+    const IoStatus status = co_await log::read_blocks(space, space.address(segment.segment, at),
+                                                      batch.bytes.span());
+    while (status == IoStatus::ok && at < first + blocks) {
+      log::RecordView record;
+      uint32_t need = 0;
+      const auto rest = batch.bytes.span().subspan(size_t{at - first} * kBlockBytes);
+      if (!log::parse_record(rest, segment.salt, at, space.segment_blocks(), record, need)) break;
+      if (size_t{record.total_blocks()} * kBlockBytes > rest.size()) break;
+      const auto data = rest.subspan(size_t{record.header.header_blocks} * kBlockBytes);
+      take_ship_record(batch, record, space.address(segment.segment, at), data);
+      at += record.total_blocks();
+    }
   }
   batch.end = log::LogPosition{segment.order, at};
   if (at > first) co_return true;
@@ -394,7 +397,9 @@ void HybridDisk::add_ship_data(ShipBatch& batch, const log::Entry& entry,
     const auto block = data.subspan(i * kBlockBytes, kBlockBytes);
     const bool good = log::bound_crc(crc32c(block), Lba(entry.lba + i), Seq(entry.seq)) == crcs[i];
     const auto kind = good ? log::EntryKind::data : log::EntryKind::lost;
-    if (open != nullptr && open->append.entry.kind == kind && open->append.entry.count < most) {
+    // Lost ones stay single; see read_lost_again().
+    const bool extends = good && open != nullptr && open->append.entry.kind == kind;
+    if (extends && open->append.entry.count < most) {
       ++open->append.entry.count;
       continue;
     }
@@ -403,8 +408,25 @@ void HybridDisk::add_ship_data(ShipBatch& batch, const log::Entry& entry,
     open->append.entry.kind = kind;
     open->append.entry.lba = entry.lba + i;
     open->append.entry.count = 1;
-    open->append.data = good ? block.data() : nullptr;
+    open->append.data = block.data();
     open->local_address = address + i;
+  }
+}
+
+/// Before a block is given up: perhaps it went bad only on its way from the device.
+Task<void> HybridDisk::read_lost_again(ShipBatch& batch) {
+  log::SegmentSpace& space = pool_.space();
+  for (size_t i = 0; i < batch.items.size() && !background_stop_; ++i) {
+    log::Append& append = batch.items[i].append;
+    if (append.entry.kind != log::EntryKind::lost) continue;
+    const log::BlockAddress address = batch.items[i].local_address;
+    const std::span<std::byte> block(const_cast<std::byte*>(append.data), kBlockBytes);
+    bool good = false;
+    for (int tries = 1; tries < log::kReadTries && !good; ++tries) {
+      const IoStatus status = co_await space.device().read(space.device_offset(address), block);
+      good = status == IoStatus::ok && space.verify(address, block);
+    }
+    if (good) append.entry.kind = log::EntryKind::data;
   }
 }
 

@@ -16,6 +16,10 @@ constexpr uint32_t kGatherEntries = 512;
 static_assert(kGatherBlocks <= kMaxRecordDataBlocks && kGatherEntries <= kMaxRecordEntries);
 static_assert(kMaxAppendBlocks <= kGatherBlocks);
 
+/// A flush of its own after so many segments, if nobody asks for one: recovery reads all data that was not
+/// flushed, so this bounds it (64 MiB with segments of 4 MiB).
+constexpr uint32_t kFlushEverySegments = 16;
+
 }  // namespace
 
 // One device write: a record, or a sealed segment's table.
@@ -289,6 +293,10 @@ void LogStream::seal_segment() {
   account_.add(WriteCause::metadata, batch->memory.size());
   inflight_.push_back(batch);
   ++tables_inflight_;
+  if (++sealed_since_flush_ >= kFlushEverySegments) {
+    sealed_since_flush_ = 0;
+    reactor_.spawn(flush_behind());
+  }
   reactor_.spawn(write_batch(batch));
 }
 
@@ -342,6 +350,8 @@ void LogStream::finish_batches() {
   }
   progress_.notify_all();
 }
+
+Task<void> LogStream::flush_behind() { (void)co_await flush(); }
 
 Task<IoStatus> LogStream::flush() {
   const uint64_t target = admitted_count_;

@@ -168,6 +168,7 @@ class LogStream final : private TurnHook {
   void open_segment();
   void seal_segment();
   Task<void> write_batch(Batch* batch);
+  Task<void> flush_behind();
   void finish_batches();
   void fill_header(Batch& batch, std::span<std::byte> header, uint32_t data_blocks);
   Batch* new_batch();
@@ -202,6 +203,7 @@ class LogStream final : private TurnHook {
   LogPosition completed_end_;
   LogPosition durable_;
   bool flushing_ = false;
+  uint32_t sealed_since_flush_ = 0;
   uint64_t boot_id_;
   IoStatus failure_ = IoStatus::ok;
   WaitQueue progress_;               // a batch or a flush ended

@@ -58,7 +58,6 @@ class Recoverer {
       }
       co_await take_segment(i);
     }
-    if (out_.chain.empty() && !cut_) out_.end = LogPosition{};
     out_.durable = std::min(flushed_, out_.end);
   }
 
@@ -172,20 +171,33 @@ class Recoverer {
                                               std::min(content.end_block, link.limit_block));
   }
 
-  /// Checks the data of the record whose first entry is `first`.
+  /// Checks the data of the record whose first entry is `first`, read in one piece.
   Task<bool> verify_record(const Link& link, const SegmentContent& content, size_t first,
                            size_t crc_at) {
+    uint64_t blocks = 0;
+    uint32_t start = 0;
     for (size_t i = first; i < content.entries.size(); ++i) {
       const TableEntry& item = content.entries[i];
       if (item.record_block != content.entries[first].record_block) break;
       if (!has_data(item.entry.kind)) continue;
-      Buffer data(item.entry.count * kBlockBytes);
-      const IoStatus status = co_await read_blocks(
-          space_, space_.address(link.found.segment, item.data_block), data.span());
-      if (status != IoStatus::ok) ++out_.unreadable;
-      if (status != IoStatus::ok) co_return true;
-      for (uint64_t b = 0; b < item.entry.count; ++b) {
-        const uint32_t crc = crc32c(data.span().subspan(b * kBlockBytes, kBlockBytes));
+      if (blocks == 0) start = item.data_block;
+      blocks += item.entry.count;
+    }
+    if (blocks == 0) co_return true;
+    if (start + blocks > space_.segment_blocks()) co_return false;
+    Buffer data(blocks * kBlockBytes);
+    const IoStatus status =
+        co_await read_blocks(space_, space_.address(link.found.segment, start), data.span());
+    if (status != IoStatus::ok) {
+      ++out_.unreadable;
+      co_return true;
+    }
+    uint64_t at = 0;
+    for (size_t i = first; at < blocks; ++i) {
+      const TableEntry& item = content.entries[i];
+      if (!has_data(item.entry.kind)) continue;
+      for (uint64_t b = 0; b < item.entry.count; ++b, ++at) {
+        const uint32_t crc = crc32c(data.span().subspan(at * kBlockBytes, kBlockBytes));
         if (bound_crc(crc, Lba(item.entry.lba + b), Seq(item.entry.seq)) != content.crcs[crc_at++])
           co_return false;
       }
@@ -231,6 +243,8 @@ Task<StreamRecovery> recover_stream(SegmentSpace& space, StreamRecoveryOptions o
       out.next_order = std::max(out.next_order, item.header.order + 1);
   out.next_order = std::max(out.next_order, options.tail_order);
   auto links = link_segments(options, own, space.segment_blocks());
+  // Before the tail lies nothing that could be missing.
+  if (options.tail_order > 0) out.end = LogPosition{options.tail_order - 1, UINT32_MAX};
   Recoverer recoverer(space, visitor, std::move(links), options.boot_id, out);
   co_await recoverer.run();
   // What did not make it into the chain is void: its records are excluded by the next segment's header.

@@ -13,6 +13,10 @@ constexpr size_t kFindDepth = 32;
 /// Bytes read at a time while scanning records.
 constexpr uint32_t kScanBlocks = 256;
 
+bool all_zero(std::span<const std::byte> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
 struct FindState {
   explicit FindState(Reactor& reactor) : ended(reactor) {}
   uint64_t next = 0;
@@ -27,21 +31,25 @@ Task<void> find_worker(SegmentSpace& space, FindState& state) {
   while (state.next < space.segment_count()) {
     const auto segment = static_cast<uint32_t>(state.next++);
     const uint64_t offset = space.device_offset(space.address(segment, 0));
-    IoStatus status = co_await space.device().read(offset, block.span());
-    if (status != IoStatus::ok) {
-      ++state.unreadable;
-      continue;
-    }
     FoundSegment item;
     item.segment = segment;
-    if (!parse_segment_header(block.span(), item.header)) continue;
-    if (item.header.space_id != space.id()) continue;
+    IoStatus status = IoStatus::ok;
+    bool valid = false;
+    for (int tries = 0; tries < kReadTries && !valid; ++tries) {
+      status = co_await space.device().read(offset, block.span());
+      if (status != IoStatus::ok || all_zero(block.span())) break;
+      valid = parse_segment_header(block.span(), item.header);
+    }
+    if (status != IoStatus::ok) ++state.unreadable;
+    if (!valid || item.header.space_id != space.id()) continue;
     const uint64_t footer_at =
         space.device_offset(space.address(segment, space.segment_blocks() - 1));
-    status = co_await space.device().read(footer_at, block.span());
-    item.sealed = status == IoStatus::ok &&
-                  parse_segment_footer(block.span(), space.segment_blocks(), item.footer) &&
-                  item.footer.salt == item.header.salt && item.footer.order == item.header.order;
+    for (int tries = 0; tries < kReadTries && !item.sealed; ++tries) {
+      status = co_await space.device().read(footer_at, block.span());
+      if (status != IoStatus::ok || all_zero(block.span())) break;
+      item.sealed = parse_segment_footer(block.span(), space.segment_blocks(), item.footer) &&
+                    item.footer.salt == item.header.salt && item.footer.order == item.header.order;
+    }
     state.found.push_back(item);
   }
   --state.running;
@@ -70,12 +78,15 @@ void take_record(const RecordView& record, SegmentContent& content) {
 Task<bool> load_table(SegmentSpace& space, const FoundSegment& found, SegmentContent& content) {
   Buffer bytes(size_t{found.footer.table_blocks} * kBlockBytes);
   const uint32_t at = space.segment_blocks() - 1 - found.footer.table_blocks;
-  const IoStatus status =
-      co_await read_blocks(space, space.address(found.segment, at), bytes.span());
   TableView table;
-  if (status != IoStatus::ok ||
-      !parse_table(bytes.span(), found.footer, space.segment_blocks(), table))
-    co_return false;
+  bool valid = false;
+  for (int tries = 0; tries < kReadTries && !valid; ++tries) {
+    const IoStatus status =
+        co_await read_blocks(space, space.address(found.segment, at), bytes.span());
+    valid = status == IoStatus::ok &&
+            parse_table(bytes.span(), found.footer, space.segment_blocks(), table);
+  }
+  if (!valid) co_return false;
   content.entries.assign(table.entries.begin(), table.entries.end());
   content.crcs.assign(table.crcs.begin(), table.crcs.end());
   content.end_block = found.footer.used_blocks;
@@ -94,6 +105,7 @@ Task<void> scan_records(SegmentSpace& space, const FoundSegment& found, uint32_t
   uint32_t at = 1;
   uint32_t index = 0;
   bool in_gap = false;
+  int tries = 0;
   while (at < limit) {
     const uint32_t wanted = std::min<uint32_t>(kMaxHeaderBlocks, limit - at);
     if (at < window_start || at + wanted > window_start + window_blocks) {
@@ -125,6 +137,11 @@ Task<void> scan_records(SegmentSpace& space, const FoundSegment& found, uint32_t
       ++index;
       at += record.total_blocks();
       content.end_block = at;
+      tries = 0;
+      continue;
+    }
+    if (!in_gap && ++tries < kReadTries) {
+      window_blocks = 0;  // read it again
       continue;
     }
     if (!in_gap) content.gap_block = at;

@@ -47,6 +47,9 @@ struct SegmentContent {
   uint32_t gap_block = 0;            ///< where it begins
 };
 
+/// A mismatch is believed when it shows so many times in a row: a bit may flip on its way from the device.
+inline constexpr int kReadTries = 3;
+
 /// Loads a segment's entries. Reads the table of a sealed segment; falls back to its records, up to
 /// `limit_block`.
 Task<SegmentContent> load_segment(SegmentSpace& space, const FoundSegment& found,
