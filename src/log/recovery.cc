@@ -150,7 +150,9 @@ class Recoverer {
           i == 0 || content.entries[i - 1].record_block != item.record_block;
       if (item.record_block >= link.limit_block) continue;
       if (!cut_ && new_record && position >= durable_) {
-        const bool intact = co_await verify_record(link, content, i, crc_at - blocks);
+        bool intact = false;
+        for (int tries = 0; tries < kReadTries && !intact; ++tries)
+          intact = co_await verify_record(link, content, i, crc_at - blocks);
         if (!intact)
           hole(position, fmt::format("segment {}: record at block {} is damaged",
                                      segment.segment, item.record_block));
