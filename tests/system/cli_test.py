@@ -309,6 +309,47 @@ class CliTest(unittest.TestCase):
             self.assertEqual(done.returncode, 0)
             self.assertIn("EXIT STATUS", done.stdout)
 
+    def test_configuration_files_that_are_none(self):
+        cases = ((b"\x7fELF" + os.urandom(2000), "run.toml"), (b"", "pool is missing"),
+                 (b"x" * (2 << 20), "1048576 bytes"), (b"[pool", "run.toml:1:"),
+                 (b"[" * 100000, "run.toml:1:"), ("[pool]\npath = \"caf\u00e9\"\n".encode(), "pool.size"))
+        for data, expected in cases:
+            self.config.write_bytes(data)
+            for command in ("create", "serve", "status", "drain", "check"):
+                self.assertIn(expected, self.run_latte(command, expect=2))
+        self.assertIn("no such file", self.run_latte("serve", config=self.dir / "nosuch", expect=2))
+        self.assertIn("directory", self.run_latte("serve", config=self.dir, expect=2))
+
+    def test_addresses_in_use_are_named(self):
+        self.run_latte("create")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", self.port))
+            taken.listen()
+            self.assertIn(f"127.0.0.1:{self.port}", self.run_latte("serve", expect=1))
+        # Not a socket: somebody's file.
+        for name in ("a.db", "a.ctl"):
+            (self.dir / name).write_text("precious")
+            self.assertIn(name, self.run_latte("serve", expect=1))
+            self.assertEqual((self.dir / name).read_text(), "precious")
+            (self.dir / name).unlink()
+        # A socket whose server was killed is replaced.
+        for name in ("a.db", "a.ctl"):
+            with socket.socket(socket.AF_UNIX) as stale:
+                stale.bind(str(self.dir / name))
+        server = self.serve()
+        self.assertEqual(self.status()["disks"][0]["state"], "online")
+        self.stop(server)
+        self.assertEqual(list(self.dir.glob("a.*")), [])
+
+    def test_commands_that_cannot_begin(self):
+        self.assertIn("no such disk", self.run_latte("drain", "nosuch", expect=2))
+        self.assertIn("latte create", self.run_latte("takeover", "db", expect=2))
+        self.assertIn("latte create", self.run_latte("drain", expect=1))
+        self.run_latte("create")
+        server = self.serve()
+        self.assertIn("no such disk", self.run_latte("drain", "nosuch", expect=2))
+        self.stop(server)
+
     def test_http(self):
         self.run_latte("create")
         server = self.serve()
