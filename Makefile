@@ -3,7 +3,7 @@
 JOBS ?= $(shell nproc)
 CMAKE = cmake -S . -G Ninja
 RUN_DIR ?= run
-SIM_SECONDS ?= 180
+SIM_SEEDS ?= 1300
 FUZZ_SECONDS ?= 600
 BENCH_DIR ?= build/bench
 
@@ -32,16 +32,16 @@ test: test-release test-sanitized test-threads
 
 test-release:
 	@tools/install-deps test
-	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release -DLATTE_SIM_SECONDS=$(SIM_SECONDS) >/dev/null
+	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release -DLATTE_SIM_SEEDS=$(SIM_SEEDS) >/dev/null
 	ninja -C build/release -j$(JOBS)
 	ctest --test-dir build/release --output-on-failure -j1
 
 # The same unit tests and a few hundred simulation seeds with the sanitizers on.
 test-sanitized:
 	@$(CMAKE) -B build/asan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
-	  -DLATTE_SANITIZE=address,undefined -DLATTE_SIM_SECONDS=60 >/dev/null
+	  -DLATTE_SANITIZE=address,undefined -DLATTE_SIM_SEEDS=100 >/dev/null
 	ninja -C build/asan -j$(JOBS)
-	ctest --test-dir build/asan --output-on-failure -j1 -L "unit|sim-fresh"
+	ctest --test-dir build/asan --output-on-failure -j1 -L "unit|sim-seeds"
 
 test-threads:
 	@$(CMAKE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
