@@ -252,14 +252,14 @@ bool PageStore::has_pending(uint32_t owner) const {
   });
 }
 
-uint64_t PageStore::pick_durable_page(Random& random, uint64_t age) const {
+uint64_t PageStore::pick_durable_page(Random& random, uint64_t age, const Allowed& allowed) const {
   if (written_.empty()) return kNoPage;
   // A bounded number of tries keeps this cheap; most pages qualify.
   for (int attempt = 0; attempt < 16; ++attempt) {
     const uint64_t number = written_[random.below(written_.size())];
     const PageState* page = find(number);
     if (page->pending.empty() && !page->durable.null() &&
-        page->durable_since_flush + age <= flushes_)
+        page->durable_since_flush + age <= flushes_ && (!allowed || allowed(number)))
       return number;
   }
   return kNoPage;
@@ -282,6 +282,11 @@ void PageStore::corrupt(uint64_t number, Random& random) {
 PageRef PageStore::peek(uint64_t page) const {
   const PageState* found = find(page);
   return found == nullptr ? PageRef() : found->current;
+}
+
+PageRef PageStore::peek_durable(uint64_t page) const {
+  const PageState* found = find(page);
+  return found == nullptr ? PageRef() : found->durable;
 }
 
 }  // namespace latte::sim

@@ -15,6 +15,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <utility>
@@ -85,14 +86,17 @@ class PageStore {
   /// True if `owner` has writes that are not durable.
   bool has_pending(uint32_t owner) const;
 
-  /// A page chosen among those written that has been durable for `age` flushes or more and has
-  /// nothing pending, or kNoPage.
+  /// A page chosen among those written that has been durable for `age` flushes or more, has nothing
+  /// pending and is `allowed` (all are if that is empty), or kNoPage.
   static constexpr uint64_t kNoPage = UINT64_MAX;
-  uint64_t pick_durable_page(Random& random, uint64_t age) const;
+  using Allowed = std::function<bool(uint64_t page)>;
+  uint64_t pick_durable_page(Random& random, uint64_t age, const Allowed& allowed = {}) const;
   /// Flips bits of a page's newest version.
   void corrupt(uint64_t page, Random& random);
   /// Current contents of a page; null = zeroes.
   PageRef peek(uint64_t page) const;
+  /// Likewise, as they would be if everything pending vanished.
+  PageRef peek_durable(uint64_t page) const;
 
  private:
   struct Version {

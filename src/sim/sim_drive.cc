@@ -137,8 +137,8 @@ void SimDrive::power_loss() {
   store_.lose_cache(0, world_.random());
 }
 
-bool SimDrive::corrupt_page(uint64_t age, PageRef* content) {
-  const uint64_t page = store_.pick_durable_page(world_.random(), age);
+bool SimDrive::corrupt_page(uint64_t age, PageRef* content, const PageStore::Allowed& allowed) {
+  const uint64_t page = store_.pick_durable_page(world_.random(), age, allowed);
   if (page == PageStore::kNoPage) return false;
   if (content != nullptr) *content = store_.peek(page);
   store_.corrupt(page, world_.random());

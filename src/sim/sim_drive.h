@@ -72,9 +72,9 @@ class SimDrive final : public SimPort {
   /// The machine lost power.
   void power_loss();
 
-  /// Damages a page that has been durable for `age` flushes; `content` (may be null) gets what it
-  /// held. Returns false if there is none.
-  bool corrupt_page(uint64_t age, PageRef* content);
+  /// Damages an `allowed` page that has been durable for `age` flushes; `content` (may be null) gets
+  /// what it held. Returns false if there is none.
+  bool corrupt_page(uint64_t age, PageRef* content, const PageStore::Allowed& allowed = {});
   const std::vector<Damage>& damages() const { return damages_; }
   PageStore& store() { return store_; }
 

@@ -1,6 +1,7 @@
 // Scenario: what is broken meanwhile, and from when on a promise is asked for again.
 #include <algorithm>
 
+#include "log_marks.h"
 #include "scenario.h"
 
 namespace latte::simtest {
@@ -98,14 +99,16 @@ void Scenario::break_drive() {
   mark_damaged(machine);
 }
 
-/// Flips bits of bytes that have long been durable: never the very end of a log, which no format
-/// can tell from a torn write.
+/// Flips bits of bytes that have long been durable: never behind a log's last durable mark, which no
+/// format can tell from a torn write (log_marks.h).
 void Scenario::break_bytes() {
   constexpr uint64_t kAge = 2;
   if (random_.chance(1, 6)) {
     DiskSim& disk = *run_.disks[random_.below(run_.disks.size())];
     sim::PageStore& store = disk.cloud.log_store();
-    const uint64_t page = store.pick_durable_page(random_, kAge);
+    const LogMarks marks(store);
+    const auto noticed = [&](uint64_t at) { return marks.covered(at); };
+    const uint64_t page = store.pick_durable_page(random_, kAge, noticed);
     if (page == sim::PageStore::kNoPage) return;
     store.corrupt(page, random_);
     disk.damaged = disk.cloud_damaged = true;
@@ -114,8 +117,15 @@ void Scenario::break_bytes() {
   }
   Machine& machine = pick_running();
   const uint64_t count = random_.between(1, 6);
+  sim::SimDrive& drive = machine.drive();
+  LogMarks marks(drive.store());
+  const auto noticed = [&](uint64_t at) { return marks.covered(at); };
   bool any = false;
-  for (uint64_t i = 0; i < count; ++i) any |= machine.drive().corrupt_page(kAge, nullptr);
+  for (uint64_t i = 0; i < count; ++i) {
+    if (!drive.corrupt_page(kAge, nullptr, noticed)) break;
+    marks.damaged(drive.damages().back().offset / kBlockBytes);
+    any = true;
+  }
   if (any) mark_damaged(machine);
 }
 

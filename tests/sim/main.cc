@@ -328,6 +328,8 @@ int main_checked(int argc, char** argv) {
 #ifdef LATTE_PLANTED_BUGS
   plant(bug_named(options.plant));
 #endif
+  // Trace and engine log share stdout; line by line they keep their order.
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   uint64_t operations = 0;
   return run_seed(options.seed, options.spared, options.trace, false, &operations, true) ? 0 : 1;
 }
