@@ -95,8 +95,8 @@ Task<bool> load_table(SegmentSpace& space, const FoundSegment& found, SegmentCon
   co_return true;
 }
 
-/// Walks the records. Behind an invalid place it looks on, block by block, for a later record of the
-/// same life: finding one tells damage from the end of the log.
+/// Walks the records. Behind an invalid place it looks on, block by block, for a later record of
+/// the same life: finding one tells damage from the end of the log.
 Task<void> scan_records(SegmentSpace& space, const FoundSegment& found, uint32_t limit,
                         SegmentContent& content) {
   Buffer window(size_t{kScanBlocks + kMaxHeaderBlocks} * kBlockBytes);
@@ -121,16 +121,20 @@ Task<void> scan_records(SegmentSpace& space, const FoundSegment& found, uint32_t
     }
     RecordView record;
     uint32_t need = 0;
-    const auto bytes = window.span().first(size_t{window_blocks} * kBlockBytes)
+    const auto bytes = window.span()
+                           .first(size_t{window_blocks} * kBlockBytes)
                            .subspan(size_t{at - window_start} * kBlockBytes);
     const bool valid =
         parse_record(bytes, found.header.salt, at, space.segment_blocks(), record, need) &&
         record.header.index >= index && at + record.total_blocks() <= limit;
     if (valid && (in_gap || record.header.index != index)) {
-      content.gap_inside = true;
+      // All of them are looked at: a later one may say that what is missing had been durable.
+      if (!in_gap) content.gap_block = at;
+      in_gap = content.gap_inside = true;
       content.durable = std::max(content.durable, record.header.durable);
       note_completed(record, content);
-      co_return;
+      at += record.total_blocks();
+      continue;
     }
     if (valid) {
       take_record(record, content);
@@ -162,6 +166,19 @@ Task<std::vector<FoundSegment>> find_segments(Reactor& reactor, SegmentSpace& sp
   std::sort(state.found.begin(), state.found.end(),
             [](const FoundSegment& a, const FoundSegment& b) { return a.segment < b.segment; });
   co_return std::move(state.found);
+}
+
+Task<FoundSegment> find_footer(SegmentSpace& space, uint32_t segment, uint64_t salt) {
+  FoundSegment found;
+  found.segment = segment;
+  found.header.salt = salt;
+  Buffer block(kBlockBytes);
+  const BlockAddress last = space.address(segment, space.segment_blocks() - 1);
+  const IoStatus status = co_await space.device().read(space.device_offset(last), block.span());
+  found.sealed = status == IoStatus::ok &&
+                 parse_segment_footer(block.span(), space.segment_blocks(), found.footer) &&
+                 found.footer.salt == salt;
+  co_return found;
 }
 
 Task<SegmentContent> load_segment(SegmentSpace& space, const FoundSegment& found,
