@@ -1,5 +1,5 @@
-// Buffer: I/O memory aligned to kBlockBytes, recycled through a per-thread pool so that the I/O path
-// does not allocate in steady state.
+// Buffer: I/O memory aligned to kBlockBytes, recycled through a per-thread pool so that the I/O
+// path does not allocate in steady state.
 //
 // Thread rule: a Buffer may be freed on any thread; it then joins that thread's pool.
 // Limits: sizes are rounded up to a power of two; larger than kMaxPooledBytes goes to the heap.

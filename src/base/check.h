@@ -1,5 +1,5 @@
-// LATTE_CHECK: a programmer's error ends the process, in release builds too. Never for bad bytes from
-// a disk, a peer or a user: those are Result or IoStatus.
+// LATTE_CHECK: a programmer's error ends the process, in release builds too. Never for bad bytes
+// from a disk, a peer or a user: those are Result or IoStatus.
 #pragma once
 
 #include <cstdio>
@@ -14,8 +14,8 @@ namespace latte::detail {
 
 }  // namespace latte::detail
 
-#define LATTE_CHECK(condition)                                             \
-  do {                                                                     \
-    if (!(condition)) [[unlikely]]                                         \
-      ::latte::detail::check_failed(#condition, __FILE__, __LINE__);       \
+#define LATTE_CHECK(condition)                                       \
+  do {                                                               \
+    if (!(condition)) [[unlikely]]                                   \
+      ::latte::detail::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)

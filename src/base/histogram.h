@@ -1,4 +1,5 @@
-// Log-linear latency histogram: 32 buckets per power of two, so a percentile is off by at most 3.2 %.
+// Log-linear latency histogram: 32 buckets per power of two, so a percentile is off by at most 3.2
+// %.
 #pragma once
 
 #include <array>

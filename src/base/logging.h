@@ -1,5 +1,5 @@
-// Log lines for operators: level, then a sentence that names the object, the value and the remedy. Goes to
-// stderr through spdlog; only logging.cc knows that.
+// Log lines for operators: level, then a sentence that names the object, the value and the remedy.
+// Goes to stderr through spdlog; only logging.cc knows that.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,5 +1,6 @@
-// A small seeded generator (xoshiro256**, Blackman and Vigna 2018; seeded by splitmix64). Everything
-// random in the engine and the simulator draws from one of these, so a seed reproduces a run.
+// A small seeded generator (xoshiro256**, Blackman and Vigna 2018; seeded by splitmix64).
+// Everything random in the engine and the simulator draws from one of these, so a seed reproduces a
+// run.
 #pragma once
 
 #include <cstdint>

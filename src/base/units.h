@@ -43,7 +43,9 @@ using Lba = Strong<struct LbaTag>;
 /// Sequence number of a write of one disk; every write gets the next one. 0 = before any write.
 using Seq = Strong<struct SeqTag>;
 
-constexpr uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
+constexpr uint64_t round_up(uint64_t value, uint64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
 constexpr uint64_t round_down(uint64_t value, uint64_t unit) { return value / unit * unit; }
 
 }  // namespace latte

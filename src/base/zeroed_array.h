@@ -1,4 +1,5 @@
-// ZeroedArray: a large table of zeroes from the kernel. Pages that nothing was written to cost no memory.
+// ZeroedArray: a large table of zeroes from the kernel. Pages that nothing was written to cost no
+// memory.
 #pragma once
 
 #include <sys/mman.h>
@@ -10,7 +11,8 @@
 
 namespace latte {
 
-/// `size()` values of T, all zero at first. Not resizable. Ends the process if address space runs out.
+/// `size()` values of T, all zero at first. Not resizable. Ends the process if address space runs
+/// out.
 template <typename T>
 class ZeroedArray {
   static_assert(std::is_trivially_copyable_v<T>);

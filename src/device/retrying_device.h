@@ -1,6 +1,6 @@
-// RetryingDevice: a filter that turns a cloud's errors into waiting. Writes, discards and flushes are
-// tried again until they succeed, the writer is fenced, or stop(); reads until a time limit. It also
-// counts the traffic and knows since when the cloud has not answered.
+// RetryingDevice: a filter that turns a cloud's errors into waiting. Writes, discards and flushes
+// are tried again until they succeed, the writer is fenced, or stop(); reads until a time limit. It
+// also counts the traffic and knows since when the cloud has not answered.
 //
 // Thread rule: one reactor. Limits: back-off from 10 ms doubling to 1 s.
 #pragma once

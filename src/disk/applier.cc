@@ -1,8 +1,10 @@
-// HybridDisk, the applier: takes the oldest segment of the cloud log to the base, newest versions only,
-// and gives the segment back. Lazy: it works when the log is half full, or when asked to drain.
+// HybridDisk, the applier: takes the oldest segment of the cloud log to the base, newest versions
+// only, and gives the segment back. Lazy: it works when the log is half full, or when asked to
+// drain.
 //
 // Invariants: 1. Nothing above contiguous_seq() is applied: a take-over may still cut it off.
-//             2. A segment is given back only when the base has its blocks durably, the pool's log is
+//             2. A segment is given back only when the base has its blocks durably, the pool's log
+//             is
 //                flushed (HybridDisk's invariant 4), and the log's superblock says so durably.
 // Limits: one segment in memory; kApplyDepth base writes under way.
 #include <fmt/format.h>
@@ -35,8 +37,8 @@ struct HybridDisk::ApplyItem {
 
 // What applying a segment means, gathered at one instant.
 struct HybridDisk::ApplyWork {
-  std::vector<ApplyItem> items;     // blocks to write to the base
-  std::vector<log::Entry> zeroes;   // ranges to zero in it
+  std::vector<ApplyItem> items;    // blocks to write to the base
+  std::vector<log::Entry> zeroes;  // ranges to zero in it
 };
 
 /// The front segment is closed, and no take-over can cut anything of it.
@@ -84,28 +86,14 @@ Task<bool> HybridDisk::apply_front() {
   // abandon_pool()).
   if (abandoning_ && !pool_abandoned_) co_return false;
   const log::LogStream::ChainSegment segment = cloud_stream_->chain().front();
-  log::FoundSegment found;
-  found.segment = segment.segment;
-  Buffer block(kBlockBytes);
-  const auto at = [&](uint32_t b) {
-    return cloud_space_->device_offset(cloud_space_->address(segment.segment, b));
-  };
-  IoStatus status = co_await cloud_log_device_.read(at(0), block.span());
-  if (status != IoStatus::ok || !log::parse_segment_header(block.span(), found.header)) {
-    on_cloud_status(status == IoStatus::ok ? IoStatus::checksum : status);
-    co_return false;
-  }
-  status = co_await cloud_log_device_.read(at(cloud_space_->segment_blocks() - 1), block.span());
-  found.sealed = status == IoStatus::ok &&
-                 log::parse_segment_footer(block.span(), cloud_space_->segment_blocks(),
-                                           found.footer) &&
-                 found.footer.salt == found.header.salt;
+  const log::FoundSegment found =
+      co_await log::find_footer(*cloud_space_, segment.segment, segment.salt);
   const log::SegmentContent content =
       co_await log::load_segment(*cloud_space_, found, segment.used_blocks);
   if (background_stop_) co_return false;
   if (content.unreadable || content.gap_inside || content.end_block < segment.used_blocks) {
     log_error("disk {}: cloud log segment {} is damaged; it stays, and is not applied", name(),
-                  segment.segment);
+              segment.segment);
     on_cloud_status(IoStatus::checksum);
     co_return false;
   }
@@ -135,16 +123,14 @@ HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainS
           work.items.push_back(ApplyItem{Lba(entry.lba + i), address + i,
                                          static_cast<uint32_t>(item.data_block + i)});
     } else if (entry.kind == log::EntryKind::zero) {
-      cloud_extents_.for_each_in(Lba(entry.lba), entry.count,
-                                 [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
-                                   if (range.kind != ExtentKind::zero ||
-                                       range.seq.value != entry.seq)
-                                     return;
-                                   log::Entry zero = entry;
-                                   zero.lba = lba.value;
-                                   zero.count = count;
-                                   work.zeroes.push_back(zero);
-                                 });
+      cloud_extents_.for_each_in(
+          Lba(entry.lba), entry.count, [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
+            if (range.kind != ExtentKind::zero || range.seq.value != entry.seq) return;
+            log::Entry zero = entry;
+            zero.lba = lba.value;
+            zero.count = count;
+            work.zeroes.push_back(zero);
+          });
     }
   }
   return work;
@@ -165,16 +151,16 @@ Task<bool> HybridDisk::apply_data(const log::LogStream::ChainSegment& segment,
   co_return true;
 }
 
-/// Reads the segment and checks each block. A bad one is taken from its clean copy in the pool; without
-/// one it is lost.
+/// Reads the segment and checks each block. A bad one is taken from its clean copy in the pool;
+/// without one it is lost.
 Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segment,
                                       std::vector<ApplyItem>& items, std::span<std::byte> bytes) {
   const uint64_t start = cloud_space_->device_offset(cloud_space_->address(segment.segment, 0));
   const uint64_t used = uint64_t{segment.used_blocks} * kBlockBytes;
   const uint64_t piece = std::min<uint64_t>(1u << 20, cloud_log_device_.info().max_request_bytes);
   for (uint64_t at = 0; at < used; at += piece) {
-    const IoStatus status = co_await cloud_log_device_.read(
-        start + at, bytes.subspan(at, std::min(piece, used - at)));
+    const IoStatus status =
+        co_await cloud_log_device_.read(start + at, bytes.subspan(at, std::min(piece, used - at)));
     if (status != IoStatus::ok) co_return false;
   }
   for (size_t i = 0; i < items.size();) {
@@ -200,7 +186,7 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
       continue;
     }
     log_error("disk {}: block {} is lost: its copy in the cloud log is damaged", name(),
-                  item.lba.value);
+              item.lba.value);
     ++stats_.lost_blocks;
     if (cloud_index_.erase_if(item.lba, item.address))
       cloud_extents_.set(item.lba, 1, ExtentKind::lost, cloud_space_->seq(item.address));
@@ -217,14 +203,14 @@ Task<bool> HybridDisk::write_runs(const std::vector<ApplyItem>& items,
     size_t run = 0;
     while (i + run < items.size() && run < kApplyRunBlocks &&
            items[i + run].lba == items[i].lba + run) {
-      const auto block = bytes.subspan(size_t{items[i + run].offset_blocks} * kBlockBytes,
-                                       kBlockBytes);
+      const auto block =
+          bytes.subspan(size_t{items[i + run].offset_blocks} * kBlockBytes, kBlockBytes);
       iov.push_back({const_cast<std::byte*>(block.data()), kBlockBytes});
       ++run;
     }
     ++group.running;
-    reactor_.spawn(write_member(group, items[i].lba.value * kBlockBytes, std::move(iov),
-                                run * kBlockBytes));
+    reactor_.spawn(
+        write_member(group, items[i].lba.value * kBlockBytes, std::move(iov), run * kBlockBytes));
     i += run;
     while (group.running >= kApplyDepth) co_await group.ended.wait();
   }
@@ -263,24 +249,24 @@ Task<bool> HybridDisk::apply_zeroes(const std::vector<log::Entry>& zeroes) {
   co_return true;
 }
 
-/// What is lost is written again at the log's head, or it would be forgotten. Blocks found lost while
-/// reading this segment are in the extents as well, under a data entry.
+/// What is lost is written again at the log's head, or it would be forgotten. Blocks found lost
+/// while reading this segment are in the extents as well, under a data entry.
 Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
   std::vector<log::Entry> lost;
   for (const log::TableEntry& item : content.entries) {
-    if (item.entry.kind != log::EntryKind::lost && item.entry.kind != log::EntryKind::data) continue;
-    cloud_extents_.for_each_in(Lba(item.entry.lba), item.entry.count,
-                               [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
-                                 if (range.kind != ExtentKind::lost ||
-                                     range.seq.value != item.entry.seq)
-                                   return;
-                                 log::Entry entry{};
-                                 entry.seq = range.seq.value;
-                                 entry.lba = lba.value;
-                                 entry.count = count;
-                                 entry.kind = log::EntryKind::lost;
-                                 lost.push_back(entry);
-                               });
+    if (item.entry.kind != log::EntryKind::lost && item.entry.kind != log::EntryKind::data)
+      continue;
+    cloud_extents_.for_each_in(
+        Lba(item.entry.lba), item.entry.count,
+        [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
+          if (range.kind != ExtentKind::lost || range.seq.value != item.entry.seq) return;
+          log::Entry entry{};
+          entry.seq = range.seq.value;
+          entry.lba = lba.value;
+          entry.count = count;
+          entry.kind = log::EntryKind::lost;
+          lost.push_back(entry);
+        });
   }
   if (lost.empty()) co_return true;
   for (const log::Entry& entry : lost) {
@@ -330,8 +316,9 @@ Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
   co_return true;
 }
 
-/// The pool failed and everything it held has been shipped (or is known to be lost). Raise the epoch:
-/// should the device come back at the next start, its stale content is refused instead of served.
+/// The pool failed and everything it held has been shipped (or is known to be lost). Raise the
+/// epoch: should the device come back at the next start, its stale content is refused instead of
+/// served.
 Task<bool> HybridDisk::abandon_pool() {
   log::CloudSuper next = super_;
   next.generation = super_.generation + 1;
@@ -382,10 +369,11 @@ Task<Result<void>> HybridDisk::drain(Progress* progress) {
                            cloud_extents_.blocks(ExtentKind::zero) == 0;
     if (only_lost) {
       draining_ = false;
-      co_return Error{Errc::damaged,
-                      fmt::format("disk {}: {} blocks are lost (their only copy was unreadable) and "
-                                  "can't be drained; write or trim them, then drain again",
-                                  name(), lost)};
+      co_return Error{
+          Errc::damaged,
+          fmt::format("disk {}: {} blocks are lost (their only copy was unreadable) and "
+                      "can't be drained; write or trim them, then drain again",
+                      name(), lost)};
     }
     const bool ended = empty || background_stop_ || state_ != State::online;
     if (ended) break;
@@ -394,8 +382,9 @@ Task<Result<void>> HybridDisk::drain(Progress* progress) {
   draining_ = false;
   if (state_ == State::fenced) co_return Error{Errc::not_owner, reason_};
   if (state_ != State::online)
-    co_return Error{Errc::io, "disk " + name() + ": stopped while draining; what is not yet in the "
-                              "base stays in the logs"};
+    co_return Error{Errc::io, "disk " + name() +
+                                  ": stopped while draining; what is not yet in the "
+                                  "base stays in the logs"};
   co_return Result<void>();
 }
 

@@ -1,5 +1,5 @@
-// Host::check: offline verification. Reads every byte that has a checksum, and the base once through, so
-// that a device's bad spots show. Writes nothing.
+// Host::check: offline verification. Reads every byte that has a checksum, and the base once
+// through, so that a device's bad spots show. Writes nothing.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,10 +26,9 @@ struct CheckedEntry {
 
 class CollectVisitor final : public log::StreamVisitor {
  public:
-  void on_entry(const log::Entry& entry, log::BlockAddress address,
-                std::span<const uint32_t> crcs, log::LogPosition, int64_t) override {
-    if (!crcs.empty())
-      entries.push_back(CheckedEntry{entry, address, {crcs.begin(), crcs.end()}});
+  void on_entry(const log::Entry& entry, log::BlockAddress address, std::span<const uint32_t> crcs,
+                log::LogPosition, int64_t) override {
+    if (!crcs.empty()) entries.push_back(CheckedEntry{entry, address, {crcs.begin(), crcs.end()}});
   }
   void on_damage(log::LogPosition, const std::string& what) override { damage.push_back(what); }
 
@@ -63,9 +62,8 @@ class Checker {
       for (uint64_t i = 0; i < item.entry.count; ++i) {
         const Lba lba(item.entry.lba + i);
         const auto block = data.span().subspan(i * kBlockBytes, kBlockBytes);
-        const bool good =
-            status == IoStatus::ok &&
-            log::bound_crc(crc32c(block), lba, Seq(item.entry.seq)) == item.crcs[i];
+        const bool good = status == IoStatus::ok &&
+                          log::bound_crc(crc32c(block), lba, Seq(item.entry.seq)) == item.crcs[i];
         if (good || ++bad > kMaxListed) continue;
         damage(fmt::format("{}: block {} (write {}, at {}): {}", where, lba.value, item.entry.seq,
                            space.device_offset(item.address + i),
@@ -118,7 +116,8 @@ Task<void> Host::check_cloud(CheckedDisk& item, const log::CloudSuper& super,
   auto space = opened.take();
   const CloudImage image = co_await load_cloud_image(reactor_, *space, super.disk_id, true);
   if (image.unreadable > 0)
-    checker.damage(fmt::format("{}: cloud log: {} segments can't be read", where, image.unreadable));
+    checker.damage(
+        fmt::format("{}: cloud log: {} segments can't be read", where, image.unreadable));
   for (const std::string& text : image.damage) checker.damage(where + ": " + text);
   std::vector<CheckedEntry> entries;
   uint64_t lost = 0;
@@ -131,14 +130,15 @@ Task<void> Host::check_cloud(CheckedDisk& item, const log::CloudSuper& super,
       entries.push_back(CheckedEntry{entry.entry, entry.address, entry.crcs});
   }
   if (lost > 0)
-    checker.note(fmt::format("{}: {} blocks were noted as lost (written again since, or not)", where,
-                             lost));
+    checker.note(
+        fmt::format("{}: {} blocks were noted as lost (written again since, or not)", where, lost));
   co_await checker.verify(*space, entries, where + ": cloud log");
   co_await checker.read_through(item.cloud->base(), where + ": base");
   if (image.highest > image.contiguous)
-    checker.note(fmt::format("{}: writes up to {} are complete in the cloud; {} later ones wait for "
-                             "theirs in the pool",
-                             where, image.contiguous.value, image.highest - image.contiguous));
+    checker.note(
+        fmt::format("{}: writes up to {} are complete in the cloud; {} later ones wait for "
+                    "theirs in the pool",
+                    where, image.contiguous.value, image.highest - image.contiguous));
 }
 
 Task<void> Host::check_local(CheckedDisk& item, const log::CloudSuper& super,
@@ -146,7 +146,8 @@ Task<void> Host::check_local(CheckedDisk& item, const log::CloudSuper& super,
   Checker checker(findings, progress);
   log::SegmentSpace& space = pool_->space();
   const log::StreamSlot* slot = space.find_stream(super.disk_id);
-  const std::string where = fmt::format("disk {}: pool {}", item.disk.name, pool_device_.info().name);
+  const std::string where =
+      fmt::format("disk {}: pool {}", item.disk.name, pool_device_.info().name);
   if (slot == nullptr || super.owner_pool_id != space.id() || slot->epoch != super.epoch) {
     checker.note(fmt::format("disk {}: not owned by this host; its pool part was not checked",
                              item.disk.name));

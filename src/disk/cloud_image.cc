@@ -12,8 +12,8 @@ class ImageVisitor final : public log::StreamVisitor {
   ImageVisitor(log::SegmentSpace& space, CloudImage& image, bool keep_crcs)
       : space_(space), image_(image), keep_crcs_(keep_crcs) {}
 
-  void on_entry(const log::Entry& entry, log::BlockAddress address,
-                std::span<const uint32_t> crcs, log::LogPosition, int64_t) override {
+  void on_entry(const log::Entry& entry, log::BlockAddress address, std::span<const uint32_t> crcs,
+                log::LogPosition, int64_t) override {
     for (size_t i = 0; i < crcs.size(); ++i) {
       space_.set_crc(address + i, log::unbound_crc(crcs[i], Lba(entry.lba + i), Seq(entry.seq)));
       space_.set_seq(address + i, Seq(entry.seq));
@@ -70,8 +70,8 @@ Task<CloudImage> load_cloud_image(Reactor& reactor, log::SegmentSpace& space, Uu
   apply_cuts(image);
   image.floor = Seq(slot->floor_seq);
   for (const CloudImage::Item& item : image.items) {
-    const bool range = item.entry.kind == log::EntryKind::cut ||
-                       item.entry.kind == log::EntryKind::empty;
+    const bool range =
+        item.entry.kind == log::EntryKind::cut || item.entry.kind == log::EntryKind::empty;
     if ((item.entry.flags & log::kMorePieces) != 0) continue;
     image.seqs.add(Seq(item.entry.seq), range ? item.entry.count : 1);
   }

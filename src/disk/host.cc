@@ -15,8 +15,8 @@
 namespace latte {
 namespace {
 
-/// format_cloud() writes generation 1, the first adoption 2; an adoption that was interrupted there can be
-/// finished, since nobody has written anything yet.
+/// format_cloud() writes generation 1, the first adoption 2; an adoption that was interrupted there
+/// can be finished, since nobody has written anything yet.
 constexpr uint64_t kFormattedGeneration = 1;
 constexpr uint64_t kAdoptedGeneration = kFormattedGeneration + 1;
 
@@ -43,7 +43,8 @@ Host::~Host() = default;
 
 Task<Result<void>> Host::format_pool(Reactor& reactor, BlockDevice& pool_device,
                                      PoolOptions options) {
-  auto existing = co_await log::SegmentSpace::open(reactor, pool_device, log::SpaceKind::pool, false);
+  auto existing =
+      co_await log::SegmentSpace::open(reactor, pool_device, log::SpaceKind::pool, false);
   if (existing || existing.error().code != Errc::not_found)
     co_return Error{Errc::exists, fmt::format("{}: holds a pool already{}{}; it was left alone",
                                               pool_device.info().name, existing ? "" : ": ",
@@ -59,9 +60,10 @@ Task<Result<void>> Host::format_cloud(Reactor& reactor, CloudVolume& cloud, Disk
                                       CloudOptions options) {
   const auto existing = co_await cloud.read_super();
   if (existing || existing.error().code != Errc::not_found)
-    co_return Error{Errc::exists, fmt::format("disk {}: {} holds a disk already{}{}; it was left alone",
-                                              disk.name, cloud.name(), existing ? "" : ": ",
-                                              existing ? "" : existing.error().message)};
+    co_return Error{
+        Errc::exists,
+        fmt::format("disk {}: {} holds a disk already{}{}; it was left alone", disk.name,
+                    cloud.name(), existing ? "" : ": ", existing ? "" : existing.error().message)};
   log::CloudSuper super{};
   super.disk_id = Uuid::from_random(reactor.random().next(), reactor.random().next());
   super.size_bytes = disk.size_bytes;
@@ -85,8 +87,8 @@ Task<Result<void>> Host::format_cloud(Reactor& reactor, CloudVolume& cloud, Disk
   copy_name(slot.name, disk.name);
   const IoStatus status = co_await opened.value()->write_super();
   if (status != IoStatus::ok)
-    co_return Error{Errc::io, fmt::format("disk {}: {}: writing the cloud log failed: {}", disk.name,
-                                          cloud.name(), to_string(status))};
+    co_return Error{Errc::io, fmt::format("disk {}: {}: writing the cloud log failed: {}",
+                                          disk.name, cloud.name(), to_string(status))};
   // The superblock last: with it the disk exists.
   SuperBytes bytes;
   std::memcpy(bytes.data(), &super, sizeof(super));
@@ -103,10 +105,12 @@ Task<Result<void>> Host::open_pool() {
   uint64_t unreadable = 0;
   found_ = co_await log::find_segments(reactor_, *space, &unreadable);
   if (unreadable > 0)
-    co_return Error{Errc::io, fmt::format("{}: {} segments can't be read; restore the device, or take "
-                                          "the disks over from the cloud with a new pool",
-                                          pool_device_.info().name, unreadable)};
-  // What any disk may still hold is in use from the start, whether it is attached now, later, or never.
+    co_return Error{Errc::io,
+                    fmt::format("{}: {} segments can't be read; restore the device, or take "
+                                "the disks over from the cloud with a new pool",
+                                pool_device_.info().name, unreadable)};
+  // What any disk may still hold is in use from the start, whether it is attached now, later, or
+  // never.
   for (const log::StreamSlot& slot : space->streams()) {
     if (slot.disk_id.is_nil()) continue;
     log::StreamRecoveryOptions options{slot.disk_id, slot.epoch, slot.tail_order, 0};
@@ -134,10 +138,11 @@ Task<Result<log::CloudSuper>> Host::read_super(CloudVolume& cloud, const DiskOpt
     co_return on_disk(disk.name, error);
   }
   if (super.value().size_bytes != disk.size_bytes)
-    co_return Error{Errc::invalid,
-                    fmt::format("disk {}: size is {} bytes in the configuration, but {} in {}; put the "
-                                "true size into the configuration",
-                                disk.name, disk.size_bytes, super.value().size_bytes, cloud.name())};
+    co_return Error{
+        Errc::invalid,
+        fmt::format("disk {}: size is {} bytes in the configuration, but {} in {}; put the "
+                    "true size into the configuration",
+                    disk.name, disk.size_bytes, super.value().size_bytes, cloud.name())};
   co_return super;
 }
 
@@ -158,20 +163,21 @@ Task<Result<void>> Host::register_disk(const DiskOptions& disk, const log::Cloud
   log::StreamSlot* slot = space.find_stream(super.disk_id);
   log::StreamSlot* named = space.find_stream_by_name(disk.name);
   if (named != nullptr && named != slot)
-    co_return Error{Errc::exists, fmt::format("disk {}: the pool {} knows another disk of this name "
-                                              "({}); choose another name",
-                                              disk.name, pool_device_.info().name,
-                                              named->disk_id.to_string())};
+    co_return Error{Errc::exists,
+                    fmt::format("disk {}: the pool {} knows another disk of this name "
+                                "({}); choose another name",
+                                disk.name, pool_device_.info().name, named->disk_id.to_string())};
   if (slot == nullptr) slot = space.free_slot();
   if (slot == nullptr)
     co_return Error{Errc::no_space, fmt::format("disk {}: the pool {} has its {} disks already",
                                                 disk.name, pool_device_.info().name, kMaxDisks)};
   const uint64_t segment_bytes = uint64_t{space.segment_blocks()} * kBlockBytes;
   if (cloud_log_bytes < kMinCloudLogSegments * segment_bytes)
-    co_return Error{Errc::invalid,
-                    fmt::format("disk {}: its cloud log of {} bytes is too small for this pool's segments of "
-                                "{} bytes; it must be at least {} times as large",
-                                disk.name, cloud_log_bytes, segment_bytes, kMinCloudLogSegments)};
+    co_return Error{
+        Errc::invalid,
+        fmt::format("disk {}: its cloud log of {} bytes is too small for this pool's segments of "
+                    "{} bytes; it must be at least {} times as large",
+                    disk.name, cloud_log_bytes, segment_bytes, kMinCloudLogSegments)};
   // What the pool still holds of the disk belongs to a history that ended.
   log::StreamRecoveryOptions options{super.disk_id, slot->epoch, slot->tail_order, 0};
   if (slot->disk_id == super.disk_id)
@@ -199,17 +205,19 @@ Task<Result<void>> Host::adopt_new(DiskOptions disk, CloudVolume& cloud) {
     auto swapped = co_await swap_super(cloud, current, next);
     if (!swapped) co_return on_disk(disk.name, swapped.error());
   } else if (current.owner_pool_id != own) {
-    co_return Error{Errc::not_owner,
-                    fmt::format("disk {}: {} belongs to another host (pool {}); to move it here: latte "
-                                "takeover",
-                                disk.name, cloud.name(), current.owner_pool_id.to_string())};
+    co_return Error{
+        Errc::not_owner,
+        fmt::format("disk {}: {} belongs to another host (pool {}); to move it here: latte "
+                    "takeover",
+                    disk.name, cloud.name(), current.owner_pool_id.to_string())};
   } else if (pool_->space().find_stream(current.disk_id) != nullptr) {
     co_return Error{Errc::exists, fmt::format("disk {}: exists already", disk.name)};
   } else if (current.generation != kAdoptedGeneration || current.epoch != kAdoptedGeneration) {
-    co_return Error{Errc::not_owner,
-                    fmt::format("disk {}: {} belongs to this host, but its pool does not know it (a "
-                                "take-over was interrupted, or the pool is new); run latte takeover",
-                                disk.name, cloud.name())};
+    co_return Error{
+        Errc::not_owner,
+        fmt::format("disk {}: {} belongs to this host, but its pool does not know it (a "
+                    "take-over was interrupted, or the pool is new); run latte takeover",
+                    disk.name, cloud.name())};
   }
   co_return co_await register_disk(disk, next, cloud.log().info().size_bytes);
 }
@@ -221,22 +229,23 @@ Task<Result<HybridDisk*>> Host::attach(DiskOptions disk, CloudVolume& cloud) {
   const log::StreamSlot* slot = pool_->space().find_stream(current.disk_id);
   const bool owner = current.owner_pool_id == pool_->space().id();
   if (current.owner_pool_id.is_nil())
-    co_return Error{Errc::not_owner,
-                    fmt::format("disk {}: {} was never attached; run latte create", disk.name,
-                                cloud.name())};
+    co_return Error{Errc::not_owner, fmt::format("disk {}: {} was never attached; run latte create",
+                                                 disk.name, cloud.name())};
   if (!owner)
-    co_return Error{Errc::not_owner,
-                    fmt::format("disk {}: {} belongs to another host (pool {}, generation {}); to move "
-                                "it here: latte takeover",
-                                disk.name, cloud.name(), current.owner_pool_id.to_string(),
-                                current.generation)};
+    co_return Error{
+        Errc::not_owner,
+        fmt::format("disk {}: {} belongs to another host (pool {}, generation {}); to move "
+                    "it here: latte takeover",
+                    disk.name, cloud.name(), current.owner_pool_id.to_string(),
+                    current.generation)};
   const bool stale = slot == nullptr || slot->epoch != current.epoch;
   if (stale && !planted(Planted::stale_epoch_accepted))
-    co_return Error{Errc::not_owner,
-                    fmt::format("disk {}: what this pool holds of it ended with epoch {}, the cloud is "
-                                "at {} (a take-over was interrupted, or the pool had failed); run latte "
-                                "takeover to go on from the cloud",
-                                disk.name, slot == nullptr ? 0 : slot->epoch, current.epoch)};
+    co_return Error{
+        Errc::not_owner,
+        fmt::format("disk {}: what this pool holds of it ended with epoch {}, the cloud is "
+                    "at {} (a take-over was interrupted, or the pool had failed); run latte "
+                    "takeover to go on from the cloud",
+                    disk.name, slot == nullptr ? 0 : slot->epoch, current.epoch)};
   log::CloudSuper next = current;
   auto swapped = co_await swap_super(cloud, current, next);
   if (!swapped) co_return on_disk(disk.name, swapped.error());
@@ -270,7 +279,8 @@ Task<Result<void>> Host::take_over(DiskOptions disk, CloudVolume& cloud, std::st
   // 2. End the old history at its last complete prefix.
   auto cut = co_await cut_cloud_log(cloud, next, report);
   if (!cut) co_return on_disk(disk.name, cut.error());
-  // 3. Only now does this pool know the disk: a take-over that was interrupted is seen by its epoch.
+  // 3. Only now does this pool know the disk: a take-over that was interrupted is seen by its
+  // epoch.
   co_return co_await register_disk(disk, next, cloud.log().info().size_bytes);
 }
 
@@ -282,17 +292,20 @@ Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper
   auto space = opened.take();
   const CloudImage image = co_await load_cloud_image(reactor_, *space, super.disk_id, false);
   if (image.unreadable > 0)
-    co_return Error{Errc::io, fmt::format("{}: {} segments of the cloud log can't be read now; run latte "
-                                          "takeover again when the cloud answers",
-                                          cloud.name(), image.unreadable)};
+    co_return Error{Errc::io,
+                    fmt::format("{}: {} segments of the cloud log can't be read now; run latte "
+                                "takeover again when the cloud answers",
+                                cloud.name(), image.unreadable)};
   if (!image.damage.empty())
-    co_return Error{Errc::damaged, cloud.name() + ": " + image.damage.front() +
-                                       "; run latte check, and restore the cloud volume from a copy"};
+    co_return Error{Errc::damaged,
+                    cloud.name() + ": " + image.damage.front() +
+                        "; run latte check, and restore the cloud volume from a copy"};
   const uint64_t beyond = image.highest > image.contiguous ? image.highest - image.contiguous : 0;
   if (report != nullptr)
-    *report = fmt::format("generation {}: content up to write {}; {} later writes without their "
-                          "predecessors were dropped",
-                          super.generation, image.contiguous.value, beyond);
+    *report = fmt::format(
+        "generation {}: content up to write {}; {} later writes without their "
+        "predecessors were dropped",
+        super.generation, image.contiguous.value, beyond);
   if (beyond == 0 || planted(Planted::no_prefix_cut)) co_return Result<void>();
   log::LogStream::Options options;
   options.disk_id = super.disk_id;

@@ -1,5 +1,5 @@
-// Host: one pool and the hybrid disks that live on it. The engine's outer face: command line, server and
-// simulator all come in here.
+// Host: one pool and the hybrid disks that live on it. The engine's outer face: command line,
+// server and simulator all come in here.
 //
 // Thread rule: everything on the host's reactor.
 #pragma once
@@ -33,8 +33,8 @@ enum class Durability : uint8_t {
 inline constexpr TimeNs kNoLagLimit = INT64_MAX;
 
 struct DiskOptions {
-  std::string name;              ///< unique on the host, at most kMaxDiskNameBytes
-  uint64_t size_bytes = 0;       ///< multiple of kBlockBytes
+  std::string name;         ///< unique on the host, at most kMaxDiskNameBytes
+  uint64_t size_bytes = 0;  ///< multiple of kBlockBytes
   Durability durability = Durability::local;
   TimeNs max_lag_ns = 2 * kSecond;
 };
@@ -71,8 +71,8 @@ class Host {
   Host(Reactor& reactor, BlockDevice& pool_device);
   ~Host();
 
-  /// Writes an empty pool. Refuses (exists) if the device already starts with a pool's superblock of
-  /// any version. Errors: invalid (too small, geometry), exists, io.
+  /// Writes an empty pool. Refuses (exists) if the device already starts with a pool's superblock
+  /// of any version. Errors: invalid (too small, geometry), exists, io.
   static Task<Result<void>> format_pool(Reactor& reactor, BlockDevice& pool_device,
                                         PoolOptions options);
   /// Writes an empty disk to `cloud` (whose read_super() says not_found) without an owner yet.
@@ -89,9 +89,9 @@ class Host {
   /// Recovers the disk and starts it. The returned disk is the host's; it is served until stop().
   /// `cloud` outlives the host. Errors: not_owner (take-over needed), damaged, unsupported, io.
   Task<Result<HybridDisk*>> attach(DiskOptions disk, CloudVolume& cloud);
-  /// Makes this host the owner: fences the old one, cuts the cloud log at its last complete prefix and
-  /// forgets what this pool held of the disk. No-op if this host owns it already. The disk must not be
-  /// attached here. `report` gets a sentence for the operator.
+  /// Makes this host the owner: fences the old one, cuts the cloud log at its last complete prefix
+  /// and forgets what this pool held of the disk. No-op if this host owns it already. The disk must
+  /// not be attached here. `report` gets a sentence for the operator.
   Task<Result<void>> take_over(DiskOptions disk, CloudVolume& cloud, std::string* report);
 
   HybridDisk* find(const std::string& disk_name);
@@ -102,8 +102,8 @@ class Host {
   Task<void> stop();
   HostStats stats();
 
-  /// Offline verification of the pool and, for each disk, of cloud log and base, reading every byte that
-  /// has a checksum. Writes nothing. The result is an error only if the check could not run.
+  /// Offline verification of the pool and, for each disk, of cloud log and base, reading every byte
+  /// that has a checksum. Writes nothing. The result is an error only if the check could not run.
   struct CheckedDisk {
     DiskOptions disk;
     CloudVolume* cloud;

@@ -1,5 +1,5 @@
-// HybridDisk: one disk made of a log on the pool, a log in the cloud and a base image, in one order.
-// A BlockDevice, so any front end serves it.
+// HybridDisk: one disk made of a log on the pool, a log in the cloud and a base image, in one
+// order. A BlockDevice, so any front end serves it.
 //
 // Where a block's newest copy is, in the order in which it is looked for:
 //   local layer   local_index_ (address in the pool) and local_extents_ (discards not shipped yet)
@@ -7,13 +7,18 @@
 //   base
 //
 // Invariants:
-//  1. Every write has a seq, given at the instant it is admitted to a log. Both logs hold a disk's writes in
+//  1. Every write has a seq, given at the instant it is admitted to a log. Both logs hold a disk's
+//  writes in
 //     seq order: a write goes straight to the cloud only while nothing local waits to be shipped.
-//  2. What the local layer holds is the newest version. Within a layer a block is in the index or in an
-//     extent, never in both. The cloud layer compares seqs: a lower one never replaces a higher one.
-//  3. contiguous_seq(): every seq up to it is durable in the cloud log or the base. It never goes back.
+//  2. What the local layer holds is the newest version. Within a layer a block is in the index or
+//  in an
+//     extent, never in both. The cloud layer compares seqs: a lower one never replaces a higher
+//     one.
+//  3. contiguous_seq(): every seq up to it is durable in the cloud log or the base. It never goes
+//  back.
 //     The applier takes nothing above it to the base, and the cloud log is cut only below it.
-//  4. Before the cloud log is cut, the pool's log is flushed: otherwise a crash could bring back an old
+//  4. Before the cloud log is cut, the pool's log is flushed: otherwise a crash could bring back an
+//  old
 //     pool copy of a block whose newest version is only in the base.
 //  5. Writes that overlap are ordered by tickets where that matters (see Ticket).
 // Thread rule: one reactor, the host's. Limits: named in the .cc files.
@@ -74,8 +79,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   enum class State : uint8_t { recovering, online, fenced, failed, stopped };
 
   /// A write under way, in order of arrival. An exclusive one overlaps no other: it waits for the
-  /// overlapping ones before it, and those after it wait for it. Read-modify-write, and writes straight
-  /// to the cloud, are exclusive.
+  /// overlapping ones before it, and those after it wait for it. Read-modify-write, and writes
+  /// straight to the cloud, are exclusive.
   struct Ticket : ListNode {
     Lba lba;
     uint64_t count = 0;
@@ -86,7 +91,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
     Seq seq;
     Lba lba;
     uint64_t count = 0;
-    bool direct = false;        ///< on its way to the cloud log
+    bool direct = false;  ///< on its way to the cloud log
   };
   /// A stretch of blocks that one device request can read.
   struct Run {
@@ -122,8 +127,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   void release(Ticket& ticket);
   bool local_under_way(Lba lba, uint64_t count);
   Task<IoStatus> write_unaligned(uint64_t offset, std::span<const std::byte> data);
-  Task<IoStatus> write_blocks(Lba lba, uint64_t count, const std::byte* data,
-                              log::EntryKind kind, bool exclusive);
+  Task<IoStatus> write_blocks(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
+                              bool exclusive);
   Task<IoStatus> write_piece(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
                              bool exclusive);
   Task<IoStatus> write_direct(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
@@ -191,13 +196,11 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<bool> apply_front();
   ApplyWork gather_apply_work(const log::LogStream::ChainSegment& segment,
                               const log::SegmentContent& content) const;
-  Task<bool> apply_data(const log::LogStream::ChainSegment& segment,
-                        std::vector<ApplyItem>& items);
+  Task<bool> apply_data(const log::LogStream::ChainSegment& segment, std::vector<ApplyItem>& items);
   Task<bool> read_for_apply(const log::LogStream::ChainSegment& segment,
                             std::vector<ApplyItem>& items, std::span<std::byte> bytes);
   Task<bool> write_runs(const std::vector<ApplyItem>& items, std::span<const std::byte> bytes);
-  Task<void> write_member(IoGroup& group, uint64_t offset, std::vector<iovec> iov,
-                          uint64_t length);
+  Task<void> write_member(IoGroup& group, uint64_t offset, std::vector<iovec> iov, uint64_t length);
   Task<bool> apply_zeroes(const std::vector<log::Entry>& zeroes);
   Task<bool> carry_lost(const log::SegmentContent& content);
   Task<bool> trim_cloud_log(uint64_t tail_order);
@@ -255,13 +258,13 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   IntrusiveList<Ticket> tickets_;
   size_t exclusive_tickets_ = 0;
   WaitQueue tickets_changed_;
-  size_t active_ = 0;              // client requests under way
+  size_t active_ = 0;  // client requests under way
   WaitQueue active_ended_;
 
-  log::LogPosition shipped_;       // the cloud log holds the local log up to here
-  Seq shipped_seq_;                // highest local seq shipped
-  Seq last_local_seq_;             // highest local seq completed
-  mutable Seq contiguous_floor_;   // contiguous_seq() never goes below what it once was
+  log::LogPosition shipped_;      // the cloud log holds the local log up to here
+  Seq shipped_seq_;               // highest local seq shipped
+  Seq last_local_seq_;            // highest local seq completed
+  mutable Seq contiguous_floor_;  // contiguous_seq() never goes below what it once was
   uint64_t dirty_bytes_ = 0;
   struct LagSample {
     log::LogPosition end;
@@ -269,15 +272,15 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   };
   std::vector<LagSample> lag_samples_;  // oldest first from lag_head_ on; see note_written()
   size_t lag_head_ = 0;
-  Seq urgent_seq_;                 // somebody waits for this to be in the cloud
-  bool cloud_room_wanted_ = false; // somebody waits for room in the cloud log
-  uint64_t carried_order_ = 0;     // front segment whose lost blocks were carried on already
+  Seq urgent_seq_;                  // somebody waits for this to be in the cloud
+  bool cloud_room_wanted_ = false;  // somebody waits for room in the cloud log
+  uint64_t carried_order_ = 0;      // front segment whose lost blocks were carried on already
   bool draining_ = false;
   bool background_stop_ = false;
   size_t background_tasks_ = 0;
-  WaitQueue ship_work_;            // wakes the shipper
+  WaitQueue ship_work_;  // wakes the shipper
   Timer ship_timer_;
-  WaitQueue cloud_progress_;       // contiguous_seq() rose, or the cloud log got room, or failure
+  WaitQueue cloud_progress_;  // contiguous_seq() rose, or the cloud log got room, or failure
   WaitQueue apply_work_;
   bool abandoning_ = false;
   bool pool_abandoned_ = false;

@@ -1,8 +1,8 @@
 // HybridDisk as the pool's reclaimer sees it: which of its segments can go, and what of them stays.
 //
-// S3-FIFO over segments: the oldest goes; blocks that were read since they were written are written again
-// at the log's head (reinsertion), the rest is dropped at no cost, the cloud has it.
-// Limits: kReinsertBlocks of a segment.
+// S3-FIFO over segments: the oldest goes; blocks that were read since they were written are written
+// again at the log's head (reinsertion), the rest is dropped at no cost, the cloud has it. Limits:
+// kReinsertBlocks of a segment.
 #include <algorithm>
 
 #include "base/buffer.h"
@@ -52,17 +52,8 @@ Task<void> HybridDisk::evacuate_front() {
   }
   const log::LogStream::ChainSegment segment = local_->chain().front();
   log::SegmentSpace& space = pool_.space();
-  log::FoundSegment found;
-  found.segment = segment.segment;
-  found.header.salt = segment.salt;
-  Buffer footer(kBlockBytes);
-  const log::BlockAddress last = space.address(segment.segment, space.segment_blocks() - 1);
-  const IoStatus status = co_await space.device().read(space.device_offset(last), footer.span());
-  found.sealed = status == IoStatus::ok &&
-                 log::parse_segment_footer(footer.span(), space.segment_blocks(), found.footer) &&
-                 found.footer.salt == segment.salt;
-  const log::SegmentContent content =
-      co_await log::load_segment(space, found, segment.used_blocks);
+  const log::FoundSegment found = co_await log::find_footer(space, segment.segment, segment.salt);
+  const log::SegmentContent content = co_await log::load_segment(space, found, segment.used_blocks);
   std::vector<std::pair<Lba, log::BlockAddress>> hot;
   const log::BlockAddress low = space.address(segment.segment, 0);
   const log::BlockAddress high = low + space.segment_blocks();
@@ -99,9 +90,10 @@ Task<void> HybridDisk::reinsert(const std::vector<std::pair<Lba, log::BlockAddre
     log::Append append;
     bool admitted = false;
     if (local_index_.find(lba) == address && local_usable()) {
-      const IoStatus status = co_await space.device().read(space.device_offset(address), data.span());
-      // Nothing may be on its way to this block: a copy behind a newer write in the log would win at
-      // recovery.
+      const IoStatus status =
+          co_await space.device().read(space.device_offset(address), data.span());
+      // Nothing may be on its way to this block: a copy behind a newer write in the log would win
+      // at recovery.
       const bool current = status == IoStatus::ok && space.verify(address, data.span()) &&
                            local_index_.find(lba) == address && !local_under_way(lba, 1);
       if (current && local_usable() && local_->has_room(1, pool_.reserve_segments() + 1)) {

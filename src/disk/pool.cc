@@ -77,7 +77,8 @@ Task<bool> Pool::reclaim_some() {
   if (!planted(Planted::reuse_before_durable_tail)) {
     const IoStatus status = co_await space_->write_super();
     if (status != IoStatus::ok) {
-      // Without a durable tail the segments may not be used again: they stay out of use until restart.
+      // Without a durable tail the segments may not be used again: they stay out of use until
+      // restart.
       mark_failed();
       co_return false;
     }

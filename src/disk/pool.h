@@ -1,8 +1,9 @@
-// Pool: the local tier's device with its segments, shared by all disks of a host; and the reclaimer that
-// keeps some of them free.
+// Pool: the local tier's device with its segments, shared by all disks of a host; and the reclaimer
+// that keeps some of them free.
 //
 // Invariants:
-//  1. A segment is reclaimed only when the cloud log holds everything in it (its disk says so), oldest
+//  1. A segment is reclaimed only when the cloud log holds everything in it (its disk says so),
+//  oldest
 //     first per disk: a newer copy of a block outlives every older one.
 //  2. Its disk's new tail is durable before the segment is handed out again.
 // Thread rule: the host's reactor.

@@ -1,4 +1,5 @@
-// HybridDisk, the read path: find the newest copy, read it, check it, and fall back where that is right.
+// HybridDisk, the read path: find the newest copy, read it, check it, and fall back where that is
+// right.
 #include <algorithm>
 #include <cstring>
 
@@ -25,7 +26,8 @@ HybridDisk::Run HybridDisk::resolve(Lba lba, uint64_t limit) const {
   if (local != BlockIndex::kNone) {
     run.source = Run::Source::local;
     run.address = local;
-    while (run.count < limit && local_index_.find(lba + run.count) == local + run.count) ++run.count;
+    while (run.count < limit && local_index_.find(lba + run.count) == local + run.count)
+      ++run.count;
     return run;
   }
   const auto local_hit = local_extents_.find(lba, limit);
@@ -85,11 +87,17 @@ Task<void> HybridDisk::read_member(IoGroup& group, Run run, std::span<std::byte>
 
 Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out) {
   switch (run.source) {
-    case Run::Source::local: co_return co_await read_local(run, out);
-    case Run::Source::cloud_log: co_return co_await read_cloud(run, out);
-    case Run::Source::zero: std::memset(out.data(), 0, out.size()); co_return IoStatus::ok;
-    case Run::Source::lost: co_return IoStatus::lost;
-    case Run::Source::base: break;
+    case Run::Source::local:
+      co_return co_await read_local(run, out);
+    case Run::Source::cloud_log:
+      co_return co_await read_cloud(run, out);
+    case Run::Source::zero:
+      std::memset(out.data(), 0, out.size());
+      co_return IoStatus::ok;
+    case Run::Source::lost:
+      co_return IoStatus::lost;
+    case Run::Source::base:
+      break;
   }
   stats_.read_miss_blocks += run.count;
   co_return co_await base_.read(run.lba.value * kBlockBytes, out);
@@ -105,8 +113,8 @@ Task<IoStatus> HybridDisk::read_local(Run run, std::span<std::byte> out) {
     for (uint64_t i = 0; i < run.count; ++i) space.note_access(run.address + i);
     co_return IoStatus::ok;
   }
-  // Block by block: what is good is used, a bad clean copy is fetched from the cloud, a bad dirty one is
-  // an error and an alarm (promise 6).
+  // Block by block: what is good is used, a bad clean copy is fetched from the cloud, a bad dirty
+  // one is an error and an alarm (promise 6).
   for (uint64_t i = 0; i < run.count; ++i) {
     const auto block = out.subspan(i * kBlockBytes, kBlockBytes);
     const Lba lba = run.lba + i;
@@ -118,12 +126,12 @@ Task<IoStatus> HybridDisk::read_local(Run run, std::span<std::byte> out) {
       one = IoStatus::checksum;
     }
     if (!is_shipped(address)) {
-      log_error("disk {}: block {} (pool block {}): {}, and the cloud does not have it yet",
-                    name(), lba.value, address, to_string(one));
+      log_error("disk {}: block {} (pool block {}): {}, and the cloud does not have it yet", name(),
+                lba.value, address, to_string(one));
       co_return one;
     }
     log_warning("disk {}: block {} (pool block {}): {}; fetched from the cloud", name(), lba.value,
-                 address, to_string(one));
+                address, to_string(one));
     local_index_.erase_if(lba, address);
     const Run again = resolve(lba, 1);
     if (again.source == Run::Source::local && again.address == address) co_return one;
@@ -143,7 +151,7 @@ Task<IoStatus> HybridDisk::read_cloud(Run run, std::span<std::byte> out) {
   if (space.verify(run.address, out, &bad)) co_return IoStatus::ok;
   ++stats_.checksum_errors;
   log_error("disk {}: block {} (cloud log block {}): checksum mismatch", name(),
-                run.lba.value + bad, run.address + bad);
+            run.lba.value + bad, run.address + bad);
   co_return IoStatus::checksum;
 }
 

@@ -1,8 +1,8 @@
-// HybridDisk, recovery: both layers from both logs. Tables are read, not data, except for what was not yet
-// flushed (log/recovery.h). Steps, each timed in the log: cloud log, pool log, gaps.
+// HybridDisk, recovery: both layers from both logs. Tables are read, not data, except for what was
+// not yet flushed (log/recovery.h). Steps, each timed in the log: cloud log, pool log, gaps.
 //
-// Which copy is newest: within the pool's log the later one; between the logs the one with the higher seq,
-// and the pool's if they are equal.
+// Which copy is newest: within the pool's log the later one; between the logs the one with the
+// higher seq, and the pool's if they are equal.
 #include <fmt/format.h>
 #include "base/logging.h"
 
@@ -28,7 +28,8 @@ Task<Result<void>> HybridDisk::recover(const std::vector<log::FoundSegment>& poo
   // Usually there is room at once; if not, the cloud log is not cut before there was.
   (void)co_await write_pending_notes();
   log_info(
-      "disk {}: recovered as generation {}: cloud log {} ms ({} blocks), pool log {} ms ({} blocks, "
+      "disk {}: recovered as generation {}: cloud log {} ms ({} blocks), pool log {} ms ({} "
+      "blocks, "
       "{} bytes not in the cloud), gaps {} ms; next seq {}",
       name(), super_.generation, (cloud_ns - start_ns) / kMillisecond, cloud_index_.size(),
       (local_ns - cloud_ns) / kMillisecond, local_index_.size(), dirty_bytes_,
@@ -43,28 +44,32 @@ Task<Result<void>> HybridDisk::recover_cloud() {
   cloud_space_ = opened.take();
   CloudImage image = co_await load_cloud_image(reactor_, *cloud_space_, id_, false);
   if (image.unreadable > 0)
-    co_return Error{Errc::io, fmt::format("disk {}: {}: {} segments of the cloud log can't be read now; "
-                                          "try again when the cloud answers",
-                                          name(), cloud_.name(), image.unreadable)};
+    co_return Error{Errc::io,
+                    fmt::format("disk {}: {}: {} segments of the cloud log can't be read now; "
+                                "try again when the cloud answers",
+                                name(), cloud_.name(), image.unreadable)};
   if (!image.damage.empty())
-    co_return Error{Errc::damaged,
-                    fmt::format("disk {}: {}: {}; run latte check, and restore the cloud volume from "
-                                "a copy",
-                                name(), cloud_.name(), image.damage.front())};
+    co_return Error{
+        Errc::damaged,
+        fmt::format("disk {}: {}: {}; run latte check, and restore the cloud volume from "
+                    "a copy",
+                    name(), cloud_.name(), image.damage.front())};
   log::LogStream::Options options;
   options.disk_id = id_;
   options.generation = super_.generation;
   options.keep_seqs = true;
-  cloud_stream_ = std::make_unique<log::LogStream>(reactor_, *cloud_space_, options, cloud_account_);
+  cloud_stream_ =
+      std::make_unique<log::LogStream>(reactor_, *cloud_space_, options, cloud_account_);
   cloud_stream_->resume(std::move(image.stream));
   for (const CloudImage::Item& item : image.items) {
     const log::Entry& entry = item.entry;
     const bool ranged = entry.kind == log::EntryKind::cut || entry.kind == log::EntryKind::empty;
     if (item.cut || ranged) continue;
     if (!range_within(entry.lba, entry.count, block_count_))
-      co_return Error{Errc::damaged, fmt::format("disk {}: {}: an entry of the cloud log lies beyond "
-                                                 "the disk's end",
-                                                 name(), cloud_.name())};
+      co_return Error{Errc::damaged,
+                      fmt::format("disk {}: {}: an entry of the cloud log lies beyond "
+                                  "the disk's end",
+                                  name(), cloud_.name())};
     const Lba lba(entry.lba);
     if (entry.kind == log::EntryKind::data)
       install_cloud(lba, entry.count, item.address, Seq(entry.seq));
@@ -95,9 +100,8 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
  public:
   explicit LocalVisitor(HybridDisk& disk) : disk_(disk) {}
 
-  void on_entry(const log::Entry& entry, log::BlockAddress address,
-                std::span<const uint32_t> crcs, log::LogPosition position,
-                int64_t wall_time_ns) override {
+  void on_entry(const log::Entry& entry, log::BlockAddress address, std::span<const uint32_t> crcs,
+                log::LogPosition position, int64_t wall_time_ns) override {
     if (!range_within(entry.lba, entry.count, disk_.block_count_)) {
       fatal = "an entry lies beyond the disk's end";
       return;
@@ -105,13 +109,18 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
     settle_damage(Seq(entry.seq));
     switch (entry.kind) {
       case log::EntryKind::data:
-      case log::EntryKind::copy: take_blocks(entry, address, crcs); break;
-      case log::EntryKind::zero: take_zero(entry); break;
+      case log::EntryKind::copy:
+        take_blocks(entry, address, crcs);
+        break;
+      case log::EntryKind::zero:
+        take_zero(entry);
+        break;
       case log::EntryKind::invalidate:
         disk_.local_index_.erase_range(Lba(entry.lba), entry.count, [](Lba, uint64_t) {});
         disk_.local_extents_.erase(Lba(entry.lba), entry.count);
         return;
-      default: return;
+      default:
+        return;
     }
     if (entry.kind == log::EntryKind::copy) return;
     const Seq seq(entry.seq);
@@ -132,8 +141,8 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
       fatal = what + ", where there are writes that the cloud does not have";
       return;
     }
-    // If all that is gone was shipped (the next entry tells), only cache is lost; but nothing older may
-    // stand for it.
+    // If all that is gone was shipped (the next entry tells), only cache is lost; but nothing older
+    // may stand for it.
     damage_open = true;
     disk_.local_index_.erase_range(Lba(0), disk_.block_count_, [](Lba, uint64_t) {});
     disk_.local_extents_.erase(Lba(0), disk_.block_count_);
@@ -228,20 +237,22 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
   const log::StreamRecovery stream =
       co_await log::recover_stream(space, options, pool_segments, visitor);
   if (stream.unreadable > 0)
-    co_return Error{Errc::io,
-                    fmt::format("disk {}: pool {}: {} segments can't be read; if that stays so, replace "
-                                "the pool with a new one (latte create) and take the disk over from "
-                                "the cloud (latte takeover)",
-                                name(), space.device().info().name, stream.unreadable)};
+    co_return Error{
+        Errc::io,
+        fmt::format("disk {}: pool {}: {} segments can't be read; if that stays so, replace "
+                    "the pool with a new one (latte create) and take the disk over from "
+                    "the cloud (latte takeover)",
+                    name(), space.device().info().name, stream.unreadable)};
   if (visitor.damage_open) visitor.fatal = visitor.damage + ", at the end of what was written";
   if (!visitor.fatal.empty())
-    co_return Error{Errc::damaged,
-                    fmt::format("disk {}: pool {}: {}; restore the pool, or replace it with a new one "
-                                "(latte create) and take the disk over from the cloud (latte takeover)",
-                                name(), space.device().info().name, visitor.fatal)};
+    co_return Error{
+        Errc::damaged,
+        fmt::format("disk {}: pool {}: {}; restore the pool, or replace it with a new one "
+                    "(latte create) and take the disk over from the cloud (latte takeover)",
+                    name(), space.device().info().name, visitor.fatal)};
   if (!visitor.damage.empty())
-    log_warning("disk {}: pool {}: {}; the cloud has all of it, only cached copies are gone", name(),
-                 space.device().info().name, visitor.damage);
+    log_warning("disk {}: pool {}: {}; the cloud has all of it, only cached copies are gone",
+                name(), space.device().info().name, visitor.damage);
   log::LogStream::Options stream_options;
   stream_options.disk_id = id_;
   stream_options.generation = super_.generation;
@@ -255,13 +266,13 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
   }
   if (stream.discarded_entries > 0)
     log_info("disk {}: {} entries that were never flushed did not survive", name(),
-                 stream.discarded_entries);
+             stream.discarded_entries);
   co_return Result<void>();
 }
 
-/// Seqs in neither log were lost with the power, unflushed. They must be accounted for in the cloud log,
-/// or a take-over would end the disk's history before them.
-/// In the log's order: those that follow what the cloud has now, the others when the shipper gets there.
+/// Seqs in neither log were lost with the power, unflushed. They must be accounted for in the cloud
+/// log, or a take-over would end the disk's history before them. In the log's order: those that
+/// follow what the cloud has now, the others when the shipper gets there.
 Task<Result<void>> HybridDisk::account_for_gaps() {
   auto gaps = known_seqs_.gaps(contiguous_floor_, next_seq_ - 1);
   gaps_.assign(gaps.begin(), gaps.end());
@@ -274,9 +285,10 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
     append.entry.kind = log::EntryKind::empty;
     append.cause = log::WriteCause::metadata;
     if (!cloud_stream_->admit(append, 0))
-      co_return Error{Errc::no_space, fmt::format("disk {}: {}: the cloud log is full; give the disk a "
-                                                  "larger one",
-                                                  name(), cloud_.name())};
+      co_return Error{Errc::no_space,
+                      fmt::format("disk {}: {}: the cloud log is full; give the disk a "
+                                  "larger one",
+                                  name(), cloud_.name())};
     co_await cloud_stream_->completed(append);
     if (append.status == IoStatus::ok) append.status = co_await cloud_stream_->flush();
     if (append.status == IoStatus::fenced)
@@ -294,8 +306,8 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
   co_return Result<void>();
 }
 
-/// Puts recovery's notes into the pool's log; false if that must wait. A block written since then has its
-/// own entry in the log; a note behind it would hide it.
+/// Puts recovery's notes into the pool's log; false if that must wait. A block written since then
+/// has its own entry in the log; a note behind it would hide it.
 Task<bool> HybridDisk::write_pending_notes() {
   while (!pending_notes_.empty()) {
     log::Append append;
@@ -307,9 +319,9 @@ Task<bool> HybridDisk::write_pending_notes() {
     while (local_under_way(lba, count)) co_await cloud_progress_.wait();
     if (pending_notes_.empty() || !local_usable()) co_return local_usable();
     if (std::memcmp(&pending_notes_.back(), &append.entry, sizeof(append.entry)) != 0) continue;
-    const bool covered =
-        local_index_.any_in(lba, count) || local_extents_.find(lba, count).run < count ||
-        local_extents_.find(lba, count).found;
+    const bool covered = local_index_.any_in(lba, count) ||
+                         local_extents_.find(lba, count).run < count ||
+                         local_extents_.find(lba, count).found;
     if (covered && count > 1) {
       log::Entry upper = append.entry;
       upper.lba += count / 2;

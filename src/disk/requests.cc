@@ -87,11 +87,19 @@ bool HybridDisk::submit(IoRequest& request) {
   }
   ++active_;
   switch (request.op) {
-    case IoOp::read: reactor_.spawn(run_read(request)); break;
-    case IoOp::write: reactor_.spawn(run_write(request)); break;
-    case IoOp::flush: reactor_.spawn(run_flush(request)); break;
+    case IoOp::read:
+      reactor_.spawn(run_read(request));
+      break;
+    case IoOp::write:
+      reactor_.spawn(run_write(request));
+      break;
+    case IoOp::flush:
+      reactor_.spawn(run_flush(request));
+      break;
     case IoOp::discard:
-    case IoOp::write_zeroes: reactor_.spawn(run_zero(request)); break;
+    case IoOp::write_zeroes:
+      reactor_.spawn(run_zero(request));
+      break;
   }
   return true;
 }
@@ -109,9 +117,13 @@ void HybridDisk::finish(IoRequest& request, IoStatus status, TimeNs start_ns) {
       stats_.write_bytes += request.length;
       stats_.write_latency.record(took_ns);
       break;
-    case IoOp::flush: ++stats_.flushes; break;
+    case IoOp::flush:
+      ++stats_.flushes;
+      break;
     case IoOp::discard:
-    case IoOp::write_zeroes: ++stats_.discards; break;
+    case IoOp::write_zeroes:
+      ++stats_.discards;
+      break;
   }
   request.status = status;
   reactor_.schedule(request.waiter);
@@ -260,10 +272,11 @@ void HybridDisk::enter(State state, const std::string& reason) {
 
 void HybridDisk::on_cloud_status(IoStatus status) {
   if (status == IoStatus::fenced)
-    enter(State::fenced,
-          fmt::format("fenced: another host took the disk over (this host attached it as generation "
-                      "{}); this host serves it no more",
-                      super_.generation));
+    enter(
+        State::fenced,
+        fmt::format("fenced: another host took the disk over (this host attached it as generation "
+                    "{}); this host serves it no more",
+                    super_.generation));
   else if (status != IoStatus::ok && status != IoStatus::stopped)
     enter(State::failed, fmt::format("cloud volume {}: {}", cloud_.name(), to_string(status)));
 }
@@ -283,8 +296,8 @@ size_t HybridDisk::extents(uint64_t offset, uint64_t length, std::span<Extent> o
       LATTE_CHECK(found == 1 && extent.length > 0 && extent.length <= run_bytes);
     }
     offset += extent.length;
-    const bool same = used > 0 && out[used - 1].zero == extent.zero &&
-                      out[used - 1].hole == extent.hole;
+    const bool same =
+        used > 0 && out[used - 1].zero == extent.zero && out[used - 1].hole == extent.hole;
     if (same)
       out[used - 1].length += extent.length;
     else
@@ -309,13 +322,20 @@ DiskStats HybridDisk::stats() const {
   stats.cloud.write_bytes = base_traffic_.write_bytes + log_traffic_.write_bytes;
   stats.cloud.errors = base_traffic_.errors + log_traffic_.errors;
   stats.reason = reason_;
-  const TimeNs waiting_ns =
-      std::max(base_.oldest_wait_ns(), cloud_log_device_.oldest_wait_ns());
+  const TimeNs waiting_ns = std::max(base_.oldest_wait_ns(), cloud_log_device_.oldest_wait_ns());
   switch (state_) {
-    case State::recovering: stats.state = "recovering"; break;
-    case State::fenced: stats.state = "fenced"; break;
-    case State::failed: stats.state = "failed"; break;
-    case State::stopped: stats.state = "stopped"; break;
+    case State::recovering:
+      stats.state = "recovering";
+      break;
+    case State::fenced:
+      stats.state = "fenced";
+      break;
+    case State::failed:
+      stats.state = "failed";
+      break;
+    case State::stopped:
+      stats.state = "stopped";
+      break;
     case State::online:
       stats.state = "online";
       if (!local_usable()) {
@@ -323,9 +343,9 @@ DiskStats HybridDisk::stats() const {
         if (stats.reason.empty()) stats.reason = "the pool failed; running from the cloud";
       } else if (waiting_ns > kStalledNs) {
         stats.state = "cloud-stalled";
-        stats.reason = fmt::format("cloud volume {} has not answered for {} s (last: {})",
-                                   cloud_.name(), waiting_ns / kSecond,
-                                   to_string(cloud_log_device_.last_error()));
+        stats.reason =
+            fmt::format("cloud volume {} has not answered for {} s (last: {})", cloud_.name(),
+                        waiting_ns / kSecond, to_string(cloud_log_device_.last_error()));
       }
       break;
   }

@@ -1,5 +1,5 @@
-// HybridDisk, the shipper: takes the pool's log to the cloud's, in order, in large appends. Its pace sets
-// the recovery point: what it has not shipped is lost with the host.
+// HybridDisk, the shipper: takes the pool's log to the cloud's, in order, in large appends. Its
+// pace sets the recovery point: what it has not shipped is lost with the host.
 //
 // Invariants: 1. shipped_ advances only when the cloud log has made everything up to there durable.
 // Limits: kShipBlocks of the pool's log in memory at a time.
@@ -28,7 +28,8 @@ constexpr TimeNs kMaxShipDelayNs = 500 * kMillisecond;
 /// Samples of how old the log is at which place; halved in number when full.
 constexpr size_t kMaxLagSamples = 4096;
 constexpr TimeNs kLagSampleStepNs = 2 * kMillisecond;
-/// Segments of the cloud log that shipping leaves to the applier, which has to write notes to go on.
+/// Segments of the cloud log that shipping leaves to the applier, which has to write notes to go
+/// on.
 constexpr uint64_t kCarryReserve = 1;
 /// How soon a damaged stretch is looked at again while writes are under way.
 constexpr TimeNs kDamageRetryNs = 5 * kMillisecond;
@@ -44,16 +45,16 @@ struct HybridDisk::ShipItem {
 // A piece of the pool's log on its way to the cloud.
 struct HybridDisk::ShipBatch {
   Buffer bytes;
-  size_t segment_index = 0;          // in the chain
+  size_t segment_index = 0;  // in the chain
   uint32_t first_block = 0;
   uint32_t limit_block = 0;
-  log::LogPosition end;              // shipped_ once the batch is durable
+  log::LogPosition end;  // shipped_ once the batch is durable
   Seq last_seq;
-  uint64_t data_bytes = 0;           // as counted in dirty_bytes_
-  bool damaged = false;              // put together from the index: seqs out of order
-  std::deque<ShipItem> items;        // stable addresses
-  size_t admitted = 0;               // of the items, queued for the cloud log
-  size_t finished = 0;               // durable there and installed
+  uint64_t data_bytes = 0;     // as counted in dirty_bytes_
+  bool damaged = false;        // put together from the index: seqs out of order
+  std::deque<ShipItem> items;  // stable addresses
+  size_t admitted = 0;         // of the items, queued for the cloud log
+  size_t finished = 0;         // durable there and installed
 };
 
 TimeNs HybridDisk::ship_delay_ns() const {
@@ -97,8 +98,8 @@ TimeNs HybridDisk::lag_ns() const {
 
 bool HybridDisk::ship_pending() const { return shipped_seq_ < last_local_seq_; }
 
-/// The pool's log up to here holds nothing that the cloud lacks: shipped_, or everything if what follows
-/// are only notes and copies.
+/// The pool's log up to here holds nothing that the cloud lacks: shipped_, or everything if what
+/// follows are only notes and copies.
 log::LogPosition HybridDisk::shipped_end() const {
   const bool only_notes = !ship_pending() && pending_seqs_.empty();
   return only_notes ? std::max(shipped_, local_->completed_end()) : shipped_;
@@ -191,8 +192,8 @@ Task<bool> HybridDisk::load_ship_batch(ShipBatch& batch) {
   uint32_t at = segment.order == shipped_.order
                     ? std::max<uint32_t>(1, static_cast<uint32_t>(shipped_.block))
                     : 1;
-  const uint32_t limit = written.order == segment.order ? static_cast<uint32_t>(written.block)
-                                                        : segment.used_blocks;
+  const uint32_t limit =
+      written.order == segment.order ? static_cast<uint32_t>(written.block) : segment.used_blocks;
   log::SegmentSpace& space = pool_.space();
   const log::SegmentSpace::Pin pin(space, segment.segment);
   batch.end = log::LogPosition{segment.order, limit};
@@ -205,8 +206,8 @@ Task<bool> HybridDisk::load_ship_batch(ShipBatch& batch) {
   batch.bytes = Buffer(size_t{blocks} * kBlockBytes);
   const uint32_t first = at;
   for (int tries = 0; tries < log::kReadTries && at == first; ++tries) {
-    const IoStatus status = co_await log::read_blocks(space, space.address(segment.segment, at),
-                                                      batch.bytes.span());
+    const IoStatus status =
+        co_await log::read_blocks(space, space.address(segment.segment, at), batch.bytes.span());
     while (status == IoStatus::ok && at < first + blocks) {
       log::RecordView record;
       uint32_t need = 0;
@@ -225,8 +226,8 @@ Task<bool> HybridDisk::load_ship_batch(ShipBatch& batch) {
   co_return co_await load_damaged(batch, segment, at, limit);
 }
 
-/// One record whose header can't be read, by the segment's table: on the device, or of the open segment
-/// still in memory.
+/// One record whose header can't be read, by the segment's table: on the device, or of the open
+/// segment still in memory.
 Task<bool> HybridDisk::load_by_table(ShipBatch& batch, log::LogStream::ChainSegment segment,
                                      uint32_t record_block, uint32_t limit_block) {
   log::SegmentSpace& space = pool_.space();
@@ -236,14 +237,7 @@ Task<bool> HybridDisk::load_by_table(ShipBatch& batch, log::LogStream::ChainSegm
     entries = local_->open_table();
     crcs = local_->open_table_crcs();
   } else {
-    log::FoundSegment found;
-    found.segment = segment.segment;
-    Buffer footer(kBlockBytes);
-    const log::BlockAddress last = space.address(segment.segment, space.segment_blocks() - 1);
-    const IoStatus status = co_await space.device().read(space.device_offset(last), footer.span());
-    found.sealed = status == IoStatus::ok &&
-                   log::parse_segment_footer(footer.span(), space.segment_blocks(), found.footer) &&
-                   found.footer.salt == segment.salt;
+    const log::FoundSegment found = co_await log::find_footer(space, segment.segment, segment.salt);
     if (!found.sealed) co_return false;
     log::SegmentContent content = co_await log::load_segment(space, found, limit_block);
     if (!content.from_table) co_return false;
@@ -282,20 +276,22 @@ Task<bool> HybridDisk::load_by_table(ShipBatch& batch, log::LogStream::ChainSegm
   co_return true;
 }
 
-/// The pool's log can't be read at a place the cloud does not have yet. What it said is still known where
-/// it matters: the index has every live block of the segment. Those that can't be read are lost; they go
-/// to the cloud as such, so that nobody is served something older.
+/// The pool's log can't be read at a place the cloud does not have yet. What it said is still known
+/// where it matters: the index has every live block of the segment. Those that can't be read are
+/// lost; they go to the cloud as such, so that nobody is served something older.
 Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegment segment,
                                     uint32_t from_block, uint32_t limit_block) {
   if (local_under_way(Lba(0), block_count_) || !local_->idle()) {
-    // Not everything written there is in the index yet. Writers run out of room before this starves.
+    // Not everything written there is in the index yet. Writers run out of room before this
+    // starves.
     co_await reactor_.sleep(kDamageRetryNs);
     batch.end = shipped_;
     co_return true;
   }
-  log_error("disk {}: pool segment {} can't be read from block {} on; its unshipped blocks are "
-                "saved one by one",
-                name(), segment.segment, from_block);
+  log_error(
+      "disk {}: pool segment {} can't be read from block {} on; its unshipped blocks are "
+      "saved one by one",
+      name(), segment.segment, from_block);
   log::SegmentSpace& space = pool_.space();
   const log::BlockAddress low = space.address(segment.segment, from_block);
   const log::BlockAddress high = space.address(segment.segment, limit_block);
@@ -321,7 +317,8 @@ Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegme
     const uint32_t bound = log::bound_crc(crc, lba, seq);
     add_ship_data(batch, entry, address, data, std::span(&bound, 1));
   }
-  // Discards of that stretch are in the extents; the seqs that left nothing are accounted for as empty.
+  // Discards of that stretch are in the extents; the seqs that left nothing are accounted for as
+  // empty.
   local_extents_.for_each_in(Lba(0), block_count_, [&](Lba lba, uint64_t count, const auto& range) {
     if (range.seq <= shipped_seq_ || range.seq > seq) return;
     auto& item = batch.items.emplace_back();
@@ -387,9 +384,8 @@ void HybridDisk::take_gaps(ShipBatch& batch) {
 }
 
 /// Splits an entry's blocks into stretches that fit an append; bad blocks become `lost`.
-void HybridDisk::add_ship_data(ShipBatch& batch, const log::Entry& entry,
-                               log::BlockAddress address, std::span<const std::byte> data,
-                               std::span<const uint32_t> crcs) {
+void HybridDisk::add_ship_data(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
+                               std::span<const std::byte> data, std::span<const uint32_t> crcs) {
   batch.data_bytes += data.size();
   const uint64_t most = cloud_stream_->max_append_blocks();
   ShipItem* open = nullptr;
@@ -468,7 +464,7 @@ Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
     ++batch.admitted;
   }
   const bool finished = co_await finish_admitted(batch);
-  co_return finished && batch.finished == batch.items.size();
+  co_return finished&& batch.finished == batch.items.size();
 }
 
 /// Waits until what was queued is durable in the cloud, then installs it.
@@ -490,8 +486,8 @@ Task<bool> HybridDisk::finish_admitted(ShipBatch& batch) {
   co_return true;
 }
 
-/// Every local seq below that of the batch's first unfinished item is in the cloud. Said before the item
-/// itself gets room: the applier may depend on just that.
+/// Every local seq below that of the batch's first unfinished item is in the cloud. Said before the
+/// item itself gets room: the applier may depend on just that.
 void HybridDisk::note_shipped_before(const ShipBatch& batch) {
   if (batch.damaged || batch.finished == batch.items.size()) return;
   const Seq next(batch.items[batch.finished].append.entry.seq);
@@ -519,7 +515,8 @@ void HybridDisk::install_shipped(const ShipItem& item) {
       }
       install_cloud_extent(lba, entry.count, ExtentKind::lost, Seq(entry.seq));
       break;
-    default: break;
+    default:
+      break;
   }
 }
 

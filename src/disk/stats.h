@@ -1,4 +1,5 @@
-// What a running host tells about itself: plain numbers, copied out on the reactor, formatted elsewhere.
+// What a running host tells about itself: plain numbers, copied out on the reactor, formatted
+// elsewhere.
 #pragma once
 
 #include <cstdint>
@@ -32,14 +33,15 @@ struct PoolStats {
 struct DiskStats {
   std::string name;
   Uuid id;
-  std::string state;   ///< "online", "degraded" (pool failed), "cloud-stalled", "fenced", "stopped", "failed"
+  std::string state;  ///< "online", "degraded" (pool failed), "cloud-stalled", "fenced", "stopped",
+                      ///< "failed"
   std::string reason;  ///< why it is not online; empty otherwise
   uint64_t size_bytes = 0;
   uint64_t generation = 0;
-  TimeNs lag_ns = 0;           ///< age of the oldest acknowledged write the cloud log does not hold
-  uint64_t dirty_bytes = 0;    ///< not yet in the cloud log
+  TimeNs lag_ns = 0;         ///< age of the oldest acknowledged write the cloud log does not hold
+  uint64_t dirty_bytes = 0;  ///< not yet in the cloud log
   uint64_t unapplied_bytes = 0;  ///< in the cloud log, not yet in the base
-  uint64_t cached_blocks = 0;  ///< blocks readable from the pool
+  uint64_t cached_blocks = 0;    ///< blocks readable from the pool
   uint64_t reads = 0;
   uint64_t writes = 0;
   uint64_t flushes = 0;

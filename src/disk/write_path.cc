@@ -3,9 +3,9 @@
 #include <cstring>
 
 #include "base/buffer.h"
+#include "base/logging.h"
 #include "base/planted.h"
 #include "disk/hybrid_disk.h"
-#include "base/logging.h"
 
 namespace latte {
 namespace {
@@ -88,8 +88,8 @@ bool HybridDisk::local_room(uint64_t blocks) const {
          local_->has_room(static_cast<uint32_t>(blocks), pool_.reserve_segments());
 }
 
-/// May a write go straight to the cloud log? Not while older local ones are still to be shipped: they would
-/// come behind it in the log, which is applied and cut in order.
+/// May a write go straight to the cloud log? Not while older local ones are still to be shipped:
+/// they would come behind it in the log, which is applied and cut in order.
 bool HybridDisk::cloud_room(uint64_t blocks) {
   if (cloud_stream_->failed() || ship_pending()) return false;
   bool local_under_way = false;
@@ -128,12 +128,10 @@ Task<IoStatus> HybridDisk::write_blocks(Lba lba, uint64_t count, const std::byte
                                         log::EntryKind kind, bool exclusive) {
   if (kind == log::EntryKind::zero)
     co_return co_await write_piece(lba, count, nullptr, kind, exclusive);
-  const uint64_t piece =
-      std::min(local_->max_append_blocks(), cloud_stream_->max_append_blocks());
+  const uint64_t piece = std::min(local_->max_append_blocks(), cloud_stream_->max_append_blocks());
   for (uint64_t at = 0; at < count; at += piece) {
-    const IoStatus status =
-        co_await write_piece(lba + at, std::min(piece, count - at), data + at * kBlockBytes, kind,
-                             exclusive);
+    const IoStatus status = co_await write_piece(lba + at, std::min(piece, count - at),
+                                                 data + at * kBlockBytes, kind, exclusive);
     if (status != IoStatus::ok) co_return status;
   }
   co_return IoStatus::ok;
@@ -214,7 +212,8 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   log::Append append;
   append.entry = make_entry(kind, lba, count, pending.seq);
   append.data = data;
-  // A write redirected from a failed pool waits for what is older: in the pool's log, or redirected too.
+  // A write redirected from a failed pool waits for what is older: in the pool's log, or redirected
+  // too.
   while (!cloud_stream_->failed() && !background_stop_) {
     const bool oldest = &pending_seqs_.front() == &pending || with_note;
     if (oldest && cloud_room(append.data_blocks()) && cloud_stream_->admit(append, kNotesReserve))
@@ -237,7 +236,8 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   else
     install_cloud_extent(lba, count, ExtentKind::zero, pending.seq);
   forget_local(lba, count, pending.seq);
-  // Only now, when the cloud has the blocks for good, may the pool's log call its older copies stale.
+  // Only now, when the cloud has the blocks for good, may the pool's log call its older copies
+  // stale.
   if (with_note && local_usable() && !planted(Planted::lost_invalidation)) {
     log::Append note;
     note.entry = make_entry(log::EntryKind::invalidate, lba, count, pending.seq);

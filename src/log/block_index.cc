@@ -84,7 +84,8 @@ void BlockIndex::remove_slot(Region& region, uint32_t at) {
     const uint64_t slot = region.slots[next];
     if (slot == kFree) break;
     const uint32_t wanted = home(static_cast<uint16_t>(slot >> 48), region.capacity);
-    const bool movable = at <= next ? (wanted <= at || wanted > next) : (wanted <= at && wanted > next);
+    const bool movable =
+        at <= next ? (wanted <= at || wanted > next) : (wanted <= at && wanted > next);
     if (!movable) continue;
     region.slots[at] = slot;
     region.slots[next] = kFree;

@@ -1,9 +1,9 @@
 // BlockIndex: where a block's newest copy lies. lba -> 48-bit block address, at 8 bytes a slot.
 //
-// The address space is cut into regions of 65,536 blocks (256 MiB); each region has an open-addressing
-// table of its own whose slots hold 16 bits of the lba and 48 bits of the address. Tables grow by an
-// eighth at 90 % load, so an indexed block costs 8.9 to 10.1 bytes, and growing moves at most 65,536
-// slots at a time (about 0.3 ms), never the whole index.
+// The address space is cut into regions of 65,536 blocks (256 MiB); each region has an
+// open-addressing table of its own whose slots hold 16 bits of the lba and 48 bits of the address.
+// Tables grow by an eighth at 90 % load, so an indexed block costs 8.9 to 10.1 bytes, and growing
+// moves at most 65,536 slots at a time (about 0.3 ms), never the whole index.
 //
 // Invariants: 1. A table has at least one free slot unless it is full size (then it maps directly).
 // Thread rule: one reactor. Memory: only for regions that hold something, plus 16 bytes a region.

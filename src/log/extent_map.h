@@ -1,5 +1,5 @@
-// ExtentMap: ranges of a disk that hold no data: they read as zeroes, or are lost. A discard of a whole
-// disk is one entry here, where the block index would need one per block.
+// ExtentMap: ranges of a disk that hold no data: they read as zeroes, or are lost. A discard of a
+// whole disk is one entry here, where the block index would need one per block.
 //
 // Invariants: 1. Ranges never overlap; each carries the seq of the write that made it.
 // Thread rule: one reactor. Memory: about 80 bytes a range.

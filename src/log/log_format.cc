@@ -64,8 +64,10 @@ bool plausible(const Entry& entry) {
     case EntryKind::invalidate:
     case EntryKind::lost:
     case EntryKind::empty:
-    case EntryKind::cut: break;
-    default: return false;
+    case EntryKind::cut:
+      break;
+    default:
+      return false;
   }
   constexpr uint64_t kMost = 1ull << 60;  // keeps sums far from overflow
   return entry.lba < kMost && entry.count < kMost && entry.seq < kMost;
@@ -171,9 +173,9 @@ bool parse_table(std::span<const std::byte> bytes, const SegmentFooter& footer,
   if (bytes.size() != size_t{footer.table_blocks} * kBlockBytes) return false;
   if (crc32c(bytes) != footer.table_crc) return false;
   out.entries = {reinterpret_cast<const TableEntry*>(bytes.data()), footer.entry_count};
-  out.crcs = {reinterpret_cast<const uint32_t*>(bytes.data() +
-                                                footer.entry_count * sizeof(TableEntry)),
-              footer.data_blocks};
+  out.crcs = {
+      reinterpret_cast<const uint32_t*>(bytes.data() + footer.entry_count * sizeof(TableEntry)),
+      footer.data_blocks};
   uint64_t data_blocks = 0;
   for (const TableEntry& item : out.entries) {
     if (!plausible(item.entry) || item.record_block >= segment_blocks) return false;

@@ -1,8 +1,9 @@
-// The bytes of both logs, the local pool and the cloud log, and of the superblocks. One page explains
-// them with the reasons: docs/internals/log-format.md.
+// The bytes of both logs, the local pool and the cloud log, and of the superblocks. One page
+// explains them with the reasons: docs/internals/log-format.md.
 //
-// All integers are little-endian; every structure carries magic and CRC-32C. The CRC covers the whole
-// structure (for a record: all header blocks) with the crc field as zero. Values are never renumbered.
+// All integers are little-endian; every structure carries magic and CRC-32C. The CRC covers the
+// whole structure (for a record: all header blocks) with the crc field as zero. Values are never
+// renumbered.
 #pragma once
 
 #include <array>
@@ -39,11 +40,11 @@ inline constexpr size_t kNameBytes = 64;
 
 /// One disk's stream of segments, as the space's superblock knows it.
 struct StreamSlot {
-  Uuid disk_id;                       // nil = free slot
-  char name[kNameBytes];              // zero-terminated
-  uint64_t epoch;                     // generation at which this space's content of the disk begins
-  uint64_t tail_order;                // segments with a lower order are free, whatever they hold
-  uint64_t floor_seq;                 // cloud log: every seq up to here is in the base
+  Uuid disk_id;           // nil = free slot
+  char name[kNameBytes];  // zero-terminated
+  uint64_t epoch;         // generation at which this space's content of the disk begins
+  uint64_t tail_order;    // segments with a lower order are free, whatever they hold
+  uint64_t floor_seq;     // cloud log: every seq up to here is in the base
   uint64_t reserved;
 };
 static_assert(sizeof(StreamSlot) == 112);
@@ -56,9 +57,9 @@ struct SpaceSuper {
   SpaceKind kind;
   uint32_t segment_bytes;
   uint64_t segment_count;
-  uint64_t first_segment_offset;      // bytes
-  uint64_t counter;                   // of superblock writes
-  Uuid space_id;                      // pool id, or the disk's id for its cloud log
+  uint64_t first_segment_offset;  // bytes
+  uint64_t counter;               // of superblock writes
+  Uuid space_id;                  // pool id, or the disk's id for its cloud log
   std::array<uint8_t, 448> reserved;
   std::array<StreamSlot, kMaxStreams> streams;
 };
@@ -71,10 +72,10 @@ struct CloudSuper {
   uint32_t version;
   uint32_t crc;
   Uuid disk_id;
-  Uuid owner_pool_id;                 // nil = nobody attached it yet
+  Uuid owner_pool_id;  // nil = nobody attached it yet
   uint64_t size_bytes;
-  uint64_t generation;                // raised at every attach; fencing
-  uint64_t epoch;                     // generation of the last change of owner
+  uint64_t generation;  // raised at every attach; fencing
+  uint64_t epoch;       // generation of the last change of owner
   char name[kNameBytes];
   std::array<uint8_t, 4096 - 16 - 32 - 24 - 64> reserved;
 };
@@ -95,41 +96,42 @@ struct SegmentHeader {
   Uuid space_id;
   Uuid disk_id;
   uint64_t generation;
-  uint64_t order;                     // position of the segment in the disk's stream
-  uint64_t salt;                      // random; every record and the footer repeat it
-  LogPosition previous_end;           // where the stream ended before this segment
-  LogPosition durable;                // the stream up to here was flushed when this was written
-  LogPosition completed;              // up to here it was written
-  uint64_t boot_id;                   // of the machine's power session
-  int64_t wall_time_ns;               // when the segment was opened
+  uint64_t order;            // position of the segment in the disk's stream
+  uint64_t salt;             // random; every record and the footer repeat it
+  LogPosition previous_end;  // where the stream ended before this segment
+  LogPosition durable;       // the stream up to here was flushed when this was written
+  LogPosition completed;     // up to here it was written
+  uint64_t boot_id;          // of the machine's power session
+  int64_t wall_time_ns;      // when the segment was opened
   std::array<uint8_t, 4096 - 16 - 32 - 24 - 48 - 16> reserved;
 };
 static_assert(sizeof(SegmentHeader) == kBlockBytes);
 
 /// What an entry says about its blocks.
 enum class EntryKind : uint8_t {
-  data = 1,        ///< `count` blocks of data follow in the record
-  zero = 2,        ///< the range reads as zeroes
-  invalidate = 3,  ///< pool: the range's newest version is in the cloud; older pool copies are stale
-  lost = 4,        ///< cloud log: the range's only copy was lost; reads fail until it is written again
-  empty = 5,       ///< cloud log: seqs [seq, seq + count) hold nothing (never reached either log)
-  cut = 6,         ///< cloud log: earlier entries with seqs [seq, seq + count) never happened
-  copy = 7,        ///< pool: clean copy of `count` blocks of the cloud's content, current as of `seq`
+  data = 1,  ///< `count` blocks of data follow in the record
+  zero = 2,  ///< the range reads as zeroes
+  invalidate =
+      3,      ///< pool: the range's newest version is in the cloud; older pool copies are stale
+  lost = 4,   ///< cloud log: the range's only copy was lost; reads fail until it is written again
+  empty = 5,  ///< cloud log: seqs [seq, seq + count) hold nothing (never reached either log)
+  cut = 6,    ///< cloud log: earlier entries with seqs [seq, seq + count) never happened
+  copy = 7,   ///< pool: clean copy of `count` blocks of the cloud's content, current as of `seq`
 };
 
 /// One write, discard, copy or note. Data blocks follow the record's header in the entries' order.
 struct Entry {
   uint64_t seq;
   uint64_t lba;
-  uint64_t count;                     // blocks, or seqs for empty and cut
+  uint64_t count;  // blocks, or seqs for empty and cut
   EntryKind kind;
-  uint8_t flags;                      // kMorePieces
+  uint8_t flags;  // kMorePieces
   std::array<uint8_t, 6> reserved;
 };
 static_assert(sizeof(Entry) == 32);
 
-/// Entry::flags: the write goes on in a later entry of the same seq; until that one is there, the seq does
-/// not count as complete.
+/// Entry::flags: the write goes on in a later entry of the same seq; until that one is there, the
+/// seq does not count as complete.
 inline constexpr uint8_t kMorePieces = 1;
 
 constexpr bool has_data(EntryKind kind) {
@@ -147,16 +149,16 @@ struct RecordHeader {
   uint32_t magic;
   uint32_t crc;
   uint64_t salt;
-  uint32_t index;                     // number of the record within its segment
-  uint32_t block;                     // where the record starts, in blocks from the segment's start
+  uint32_t index;  // number of the record within its segment
+  uint32_t block;  // where the record starts, in blocks from the segment's start
   uint32_t header_blocks;
   uint32_t data_blocks;
   uint32_t entry_count;
   uint32_t reserved0;
   int64_t wall_time_ns;
-  LogPosition durable;                // the stream up to here was flushed when this was written
-  LogPosition completed;              // up to here it was written: lost only with the power
-  uint64_t boot_id;                   // of the machine's power session; see Reactor::boot_id()
+  LogPosition durable;    // the stream up to here was flushed when this was written
+  LogPosition completed;  // up to here it was written: lost only with the power
+  uint64_t boot_id;       // of the machine's power session; see Reactor::boot_id()
 };
 static_assert(sizeof(RecordHeader) == 88);
 
@@ -169,16 +171,16 @@ constexpr uint64_t record_header_bytes(uint64_t entries, uint64_t data_blocks) {
   return sizeof(RecordHeader) + entries * sizeof(Entry) + data_blocks * sizeof(uint32_t);
 }
 constexpr uint32_t record_header_blocks(uint64_t entries, uint64_t data_blocks) {
-  return static_cast<uint32_t>(
-      round_up(record_header_bytes(entries, data_blocks), kBlockBytes) / kBlockBytes);
+  return static_cast<uint32_t>(round_up(record_header_bytes(entries, data_blocks), kBlockBytes) /
+                               kBlockBytes);
 }
 static_assert(record_header_blocks(kMaxRecordEntries, kMaxRecordDataBlocks) <= kMaxHeaderBlocks);
 
 /// An entry in a sealed segment's table.
 struct TableEntry {
   Entry entry;
-  uint32_t record_block;              // where its record starts
-  uint32_t data_block;                // where its data starts; meaningless without data
+  uint32_t record_block;  // where its record starts
+  uint32_t data_block;    // where its data starts; meaningless without data
 };
 static_assert(sizeof(TableEntry) == 40);
 
@@ -189,11 +191,11 @@ struct SegmentFooter {
   uint32_t crc;
   uint64_t salt;
   uint64_t order;
-  uint32_t used_blocks;               // end of the last record
+  uint32_t used_blocks;  // end of the last record
   uint32_t table_blocks;
   uint32_t entry_count;
   uint32_t data_blocks;
-  uint32_t table_crc;                 // of table_blocks * kBlockBytes
+  uint32_t table_crc;  // of table_blocks * kBlockBytes
   uint32_t record_count;
   LogPosition durable;
   std::array<uint8_t, 4096 - 16 - 16 - 24 - 16> reserved;
@@ -207,12 +209,13 @@ constexpr uint64_t table_blocks(uint64_t entries, uint64_t data_blocks) {
   return round_up(table_bytes(entries, data_blocks), kBlockBytes) / kBlockBytes;
 }
 
-/// Bounds of a segment's size: small enough to be a unit of reclaim, large enough to be a large append.
+/// Bounds of a segment's size: small enough to be a unit of reclaim, large enough to be a large
+/// append.
 inline constexpr uint32_t kMinSegmentBytes = 64u << 10;
 inline constexpr uint32_t kMaxSegmentBytes = 64u << 20;
 
-/// The CRC stored for a data block: bound to where it belongs and to the write it comes from, so that a
-/// block which landed elsewhere or stayed from an earlier write never passes.
+/// The CRC stored for a data block: bound to where it belongs and to the write it comes from, so
+/// that a block which landed elsewhere or stayed from an earlier write never passes.
 uint32_t bound_crc(uint32_t data_crc, Lba lba, Seq seq);
 /// Gets the plain CRC of the data back (bound_crc is its own inverse).
 inline uint32_t unbound_crc(uint32_t stored, Lba lba, Seq seq) {
@@ -227,8 +230,9 @@ void seal(SegmentFooter& footer);
 /// Sets the crc of a record's header blocks (already filled in).
 void seal_record(std::span<std::byte> header_blocks);
 
-/// Checks of bytes from a device; they look at nothing beyond `block`. Errors: not_found (no magic),
-/// unsupported (another version), damaged (CRC, or fields out of range). `where` names the object.
+/// Checks of bytes from a device; they look at nothing beyond `block`. Errors: not_found (no
+/// magic), unsupported (another version), damaged (CRC, or fields out of range). `where` names the
+/// object.
 Result<SpaceSuper> parse_space_super(std::span<const std::byte> block, std::string_view where);
 Result<CloudSuper> parse_cloud_super(std::span<const std::byte> block, std::string_view where);
 
@@ -245,8 +249,8 @@ struct RecordView {
   uint32_t total_blocks() const { return header.header_blocks + header.data_blocks; }
 };
 /// Parses the record that starts at `bytes` (aligned to 8), at block `block` of a segment of
-/// `segment_blocks` with `salt`. False = no valid record here. Sets `need_blocks` to the header's length
-/// if `bytes` is shorter than that (then false with need_blocks > bytes' blocks: read more).
+/// `segment_blocks` with `salt`. False = no valid record here. Sets `need_blocks` to the header's
+/// length if `bytes` is shorter than that (then false with need_blocks > bytes' blocks: read more).
 bool parse_record(std::span<const std::byte> bytes, uint64_t salt, uint32_t block,
                   uint32_t segment_blocks, RecordView& out, uint32_t& need_blocks);
 

@@ -9,15 +9,15 @@
 namespace latte::log {
 namespace {
 
-/// Most data blocks gathered into one record (2 MiB) and entries, so that one write stays one I/O of a
-/// size every device takes.
+/// Most data blocks gathered into one record (2 MiB) and entries, so that one write stays one I/O
+/// of a size every device takes.
 constexpr uint32_t kGatherBlocks = 512;
 constexpr uint32_t kGatherEntries = 512;
 static_assert(kGatherBlocks <= kMaxRecordDataBlocks && kGatherEntries <= kMaxRecordEntries);
 static_assert(kMaxAppendBlocks <= kGatherBlocks);
 
-/// A flush of its own after so many segments, if nobody asks for one: recovery reads all data that was not
-/// flushed, so this bounds it (64 MiB with segments of 4 MiB).
+/// A flush of its own after so many segments, if nobody asks for one: recovery reads all data that
+/// was not flushed, so this bounds it (64 MiB with segments of 4 MiB).
 constexpr uint32_t kFlushEverySegments = 16;
 
 }  // namespace
@@ -26,16 +26,21 @@ constexpr uint32_t kFlushEverySegments = 16;
 struct LogStream::Batch {
   IoRequest request;
   std::vector<iovec> iov;
-  Buffer memory;                    // headers, or the table
+  Buffer memory;  // headers, or the table
   IntrusiveList<Append> appends;
-  LogPosition end;                  // of the stream once this batch is complete
-  uint64_t count = 0;               // of appends
+  LogPosition end;     // of the stream once this batch is complete
+  uint64_t count = 0;  // of appends
   bool is_record = false;
   bool done = false;
 };
 
 LogStream::LogStream(Reactor& reactor, SegmentSpace& space, Options options, WriteAccount& account)
-    : reactor_(reactor), space_(space), options_(options), account_(account), boot_id_(reactor.boot_id()), progress_(reactor) {
+    : reactor_(reactor),
+      space_(space),
+      options_(options),
+      account_(account),
+      boot_id_(reactor.boot_id()),
+      progress_(reactor) {
   // Small segments (tests, tiny pools) still hold at least one append besides header and table.
   max_append_blocks_ = std::min(kMaxAppendBlocks, (space.segment_blocks() - 4) / 2);
 }
@@ -85,7 +90,8 @@ void LogStream::end_record(Fill& fill) {
   fill.record_entries = fill.record_data = 0;
 }
 
-/// Puts one more append into the segment, in this record or the next. False = it needs another segment.
+/// Puts one more append into the segment, in this record or the next. False = it needs another
+/// segment.
 bool LogStream::add(Fill& fill, uint32_t data_blocks, uint32_t segment_blocks) {
   if (!fill.open) return false;
   if (extend_record(fill, data_blocks, segment_blocks)) return true;
@@ -104,8 +110,8 @@ bool LogStream::has_room(uint32_t data_blocks, uint64_t reserve_segments) const 
          space_.free_segments() > reserve_segments;
 }
 
-/// Admission walks the same steps as build_record() will: same order, same limits. So an append that was
-/// admitted finds its segment claimed.
+/// Admission walks the same steps as build_record() will: same order, same limits. So an append
+/// that was admitted finds its segment claimed.
 bool LogStream::admit(Append& append, uint64_t reserve_segments) {
   LATTE_CHECK(!failed());
   const uint32_t data_blocks = append.data_blocks();
@@ -204,8 +210,7 @@ void LogStream::build_record() {
   assigned_end_ = LogPosition{chain_.back().order, next_block_};
   batch->end = assigned_end_;
   batch->request.op = IoOp::write;
-  batch->request.offset =
-      space_.device_offset(space_.address(chain_.back().segment, start_block));
+  batch->request.offset = space_.device_offset(space_.address(chain_.back().segment, start_block));
   batch->request.length = batch->memory.size() + size_t{data_blocks} * kBlockBytes;
   inflight_.push_back(batch);
   ++records_inflight_;

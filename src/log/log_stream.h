@@ -1,9 +1,10 @@
-// LogStream: one disk's append-only log on a SegmentSpace. The same code writes the local log on the pool
-// and the cloud log. Appends queued in one turn of the reactor become one record and one device write
-// (group commit); several records may be under way.
+// LogStream: one disk's append-only log on a SegmentSpace. The same code writes the local log on
+// the pool and the cloud log. Appends queued in one turn of the reactor become one record and one
+// device write (group commit); several records may be under way.
 //
 // Invariants:
-//  1. Appends complete in the order in which they were admitted, whatever order the device answers in.
+//  1. Appends complete in the order in which they were admitted, whatever order the device answers
+//  in.
 //     So an acknowledged append implies all before it, and recovery may stop at the first gap.
 //  2. Room is reserved at admission: an admitted append never waits for a free segment.
 //  3. After the first device error everything later fails too (the stream is `failed`); nothing is
@@ -30,7 +31,8 @@ namespace latte::log {
 
 /// Most records of a stream with the device at a time; further appends gather meanwhile.
 inline constexpr size_t kMaxInflightRecords = 8;
-/// Largest append, in blocks (1 MiB); small segments allow less, see LogStream::max_append_blocks().
+/// Largest append, in blocks (1 MiB); small segments allow less, see
+/// LogStream::max_append_blocks().
 inline constexpr uint32_t kMaxAppendBlocks = 256;
 
 /// Why bytes are written, for the write-overhead account.
@@ -45,13 +47,13 @@ struct WriteAccount {
 /// One append, owned by the caller and alive until it completes.
 struct Append : ListNode {
   Entry entry{};
-  const std::byte* data = nullptr;      ///< entry.count blocks, aligned, for kinds with data
+  const std::byte* data = nullptr;  ///< entry.count blocks, aligned, for kinds with data
   WriteCause cause = WriteCause::user;
-  IoStatus status = IoStatus::ok;       ///< set at completion
-  BlockAddress address = 0;             ///< of the first data block; set before completion
-  LogPosition position;                 ///< of its record; likewise
+  IoStatus status = IoStatus::ok;  ///< set at completion
+  BlockAddress address = 0;        ///< of the first data block; set before completion
+  LogPosition position;            ///< of its record; likewise
   bool done = false;
-  std::coroutine_handle<> waiter;       ///< scheduled at completion if set
+  std::coroutine_handle<> waiter;  ///< scheduled at completion if set
 
   uint32_t data_blocks() const {
     return has_data(entry.kind) ? static_cast<uint32_t>(entry.count) : 0;
@@ -82,7 +84,7 @@ class LogStream final : private TurnHook {
     std::vector<ChainSegment> chain;  ///< segments in use, oldest first
     LogPosition end;                  ///< of the stream's content
     LogPosition durable;
-    uint64_t next_order = 1;          ///< of the next segment
+    uint64_t next_order = 1;  ///< of the next segment
     /// The last segment ended cleanly and takes further records; then its records so far:
     bool open = false;
     uint32_t next_index = 0;
@@ -96,8 +98,8 @@ class LogStream final : private TurnHook {
   uint32_t max_append_blocks() const { return max_append_blocks_; }
   /// Would admit() succeed, leaving `reserve_segments` free in the space?
   bool has_room(uint32_t data_blocks, uint64_t reserve_segments) const;
-  /// Queues `append` for this turn's record. False = no room, nothing happened. The stream must not be
-  /// failed.
+  /// Queues `append` for this turn's record. False = no room, nothing happened. The stream must not
+  /// be failed.
   bool admit(Append& append, uint64_t reserve_segments);
   /// `co_await stream.completed(append)`: resumes once it is done; see append.status.
   struct Completion {
@@ -143,8 +145,8 @@ class LogStream final : private TurnHook {
     LATTE_CHECK(failed());
     open_ = false;
   }
-  /// Takes the segments below `order` out of the chain and appends them to `out`. The caller makes the
-  /// new tail durable in the superblock, then releases them to the space.
+  /// Takes the segments below `order` out of the chain and appends them to `out`. The caller makes
+  /// the new tail durable in the superblock, then releases them to the space.
   void cut_front(uint64_t order, std::vector<uint32_t>& out);
 
  private:
@@ -152,7 +154,7 @@ class LogStream final : private TurnHook {
   /// How full a segment is, with a record being gathered.
   struct Fill {
     bool open = false;
-    uint32_t block = 0;        // next free one
+    uint32_t block = 0;  // next free one
     uint64_t table_entries = 0;
     uint64_t table_data = 0;
     uint32_t record_entries = 0;
@@ -180,23 +182,23 @@ class LogStream final : private TurnHook {
   uint32_t max_append_blocks_;
 
   std::deque<ChainSegment> chain_;
-  std::deque<uint32_t> claimed_;     // allocated ahead for admitted appends
+  std::deque<uint32_t> claimed_;  // allocated ahead for admitted appends
   uint64_t next_order_ = 1;
-  bool open_ = false;                // chain_.back() takes records
+  bool open_ = false;  // chain_.back() takes records
   uint64_t salt_ = 0;
-  uint32_t next_block_ = 0;          // in the open segment
+  uint32_t next_block_ = 0;  // in the open segment
   uint32_t next_index_ = 0;
-  std::vector<TableEntry> table_;    // of the open segment
+  std::vector<TableEntry> table_;  // of the open segment
   std::vector<uint32_t> table_crcs_;
-  Buffer pending_segment_header_;    // goes out with the segment's first record
-  Fill fill_;                        // as it will be once queue_ is written; see admit()
+  Buffer pending_segment_header_;  // goes out with the segment's first record
+  Fill fill_;                      // as it will be once queue_ is written; see admit()
 
-  IntrusiveList<Append> queue_;      // admitted, not in a record yet
-  std::deque<Batch*> inflight_;      // in order
+  IntrusiveList<Append> queue_;  // admitted, not in a record yet
+  std::deque<Batch*> inflight_;  // in order
   std::vector<std::unique_ptr<Batch>> spare_batches_;
   size_t records_inflight_ = 0;
   size_t tables_inflight_ = 0;
-  uint64_t admitted_count_ = 0;      // of appends
+  uint64_t admitted_count_ = 0;  // of appends
   uint64_t completed_count_ = 0;
   uint64_t durable_count_ = 0;
   LogPosition assigned_end_;
@@ -206,7 +208,7 @@ class LogStream final : private TurnHook {
   uint32_t sealed_since_flush_ = 0;
   uint64_t boot_id_;
   IoStatus failure_ = IoStatus::ok;
-  WaitQueue progress_;               // a batch or a flush ended
+  WaitQueue progress_;  // a batch or a flush ended
 };
 
 }  // namespace latte::log

@@ -17,8 +17,8 @@ struct Link {
 };
 
 /// Orders the segments and drops those that a former recovery cut off.
-std::vector<Link> link_segments(const StreamRecoveryOptions& options,
-                                std::vector<FoundSegment> own, uint32_t segment_blocks) {
+std::vector<Link> link_segments(const StreamRecoveryOptions& options, std::vector<FoundSegment> own,
+                                uint32_t segment_blocks) {
   std::sort(own.begin(), own.end(), [](const FoundSegment& a, const FoundSegment& b) {
     if (a.header.order != b.header.order) return a.header.order < b.header.order;
     return a.header.generation < b.header.generation;
@@ -32,7 +32,8 @@ std::vector<Link> link_segments(const StreamRecoveryOptions& options,
     Link link{item, segment_blocks, false};
     if (!chain.empty() && chain.back().found.header.order == previous.order)
       chain.back().limit_block =
-          std::min(segment_blocks, static_cast<uint32_t>(std::min<uint64_t>(previous.block, segment_blocks)));
+          std::min(segment_blocks,
+                   static_cast<uint32_t>(std::min<uint64_t>(previous.block, segment_blocks)));
     else
       link.missing_before = previous.order >= options.tail_order && previous.order != 0;
     chain.push_back(link);
@@ -44,11 +45,7 @@ class Recoverer {
  public:
   Recoverer(SegmentSpace& space, StreamVisitor& visitor, std::vector<Link> links, uint64_t boot_id,
             StreamRecovery& out)
-      : space_(space),
-        visitor_(visitor),
-        links_(std::move(links)),
-        boot_id_(boot_id),
-        out_(out) {}
+      : space_(space), visitor_(visitor), links_(std::move(links)), boot_id_(boot_id), out_(out) {}
 
   Task<void> run() {
     co_await find_durable_mark();
@@ -74,7 +71,8 @@ class Recoverer {
       // Only the last segment's records can carry higher marks than a later segment's header.
       last_ = co_await load_segment(space_, links_.back().found, links_.back().limit_block);
       flushed_ = std::max(flushed_, last_.durable);
-      if (boot_id_ != 0 && last_.boot_id == boot_id_) completed = std::max(completed, last_.completed);
+      if (boot_id_ != 0 && last_.boot_id == boot_id_)
+        completed = std::max(completed, last_.completed);
     }
     durable_ = std::max(flushed_, completed);
   }
@@ -107,8 +105,8 @@ class Recoverer {
       content = co_await load_segment(space_, link.found, link.limit_block);
     if (content.unreadable) ++out_.unreadable;
     space_.set_order(link.found.segment, order);
-    LogStream::ChainSegment segment{link.found.segment, order, link.found.header.salt,
-                                    0, 1, link.found.sealed};
+    LogStream::ChainSegment segment{link.found.segment, order, link.found.header.salt, 0, 1,
+                                    link.found.sealed};
     const bool was_cut = cut_;
     co_await visit_entries(link, content, segment);
     const bool short_of_next = !is_last && content.end_block < link.limit_block;
@@ -146,16 +144,15 @@ class Recoverer {
       else
         out_.max_seq = std::max(out_.max_seq, item.entry.seq + item.entry.count - 1);
       const LogPosition position{segment.order, item.record_block};
-      const bool new_record =
-          i == 0 || content.entries[i - 1].record_block != item.record_block;
+      const bool new_record = i == 0 || content.entries[i - 1].record_block != item.record_block;
       if (item.record_block >= link.limit_block) continue;
       if (!cut_ && new_record && position >= durable_) {
         bool intact = false;
         for (int tries = 0; tries < kReadTries && !intact; ++tries)
           intact = co_await verify_record(link, content, i, crc_at - blocks);
         if (!intact)
-          hole(position, fmt::format("segment {}: record at block {} is damaged",
-                                     segment.segment, item.record_block));
+          hole(position, fmt::format("segment {}: record at block {} is damaged", segment.segment,
+                                     item.record_block));
       }
       if (cut_) {
         ++out_.discarded_entries;
@@ -164,13 +161,14 @@ class Recoverer {
       segment.max_seq = std::max(segment.max_seq, last_seq_of(item.entry));
       segment.used_blocks = std::max(segment.used_blocks,
                                      blocks > 0 ? item.data_block + blocks : item.record_block + 1);
-      const int64_t wall = content.wall_times.empty() ? link.found.header.wall_time_ns
-                                                      : content.wall_times[i];
+      const int64_t wall =
+          content.wall_times.empty() ? link.found.header.wall_time_ns : content.wall_times[i];
       visitor_.on_entry(item.entry, space_.address(segment.segment, item.data_block), crcs,
                         position, wall);
     }
-    if (!cut_) segment.used_blocks = std::max(segment.used_blocks,
-                                              std::min(content.end_block, link.limit_block));
+    if (!cut_)
+      segment.used_blocks =
+          std::max(segment.used_blocks, std::min(content.end_block, link.limit_block));
   }
 
   /// Checks the data of the record whose first entry is `first`, read in one piece.
@@ -249,7 +247,8 @@ Task<StreamRecovery> recover_stream(SegmentSpace& space, StreamRecoveryOptions o
   if (options.tail_order > 0) out.end = LogPosition{options.tail_order - 1, UINT32_MAX};
   Recoverer recoverer(space, visitor, std::move(links), options.boot_id, out);
   co_await recoverer.run();
-  // What did not make it into the chain is void: its records are excluded by the next segment's header.
+  // What did not make it into the chain is void: its records are excluded by the next segment's
+  // header.
   for (const FoundSegment& item : own) {
     const bool kept = std::any_of(out.chain.begin(), out.chain.end(), [&](const auto& segment) {
       return segment.segment == item.segment;

@@ -1,10 +1,10 @@
-// Recovery of one stream: which segments belong to it, where it ends, and every entry in order. It reads
-// tables, not data, except for what was not yet flushed: that is verified block by block.
+// Recovery of one stream: which segments belong to it, where it ends, and every entry in order. It
+// reads tables, not data, except for what was not yet flushed: that is verified block by block.
 //
-// What it returns is a prefix of what was appended, holding at least everything flushed, and everything
-// completed as well if the machine has not lost power since. Where that can't
-// be had (bytes that were durable fail their checks), it says so through StreamVisitor::on_damage and
-// goes on behind the damage.
+// What it returns is a prefix of what was appended, holding at least everything flushed, and
+// everything completed as well if the machine has not lost power since. Where that can't be had
+// (bytes that were durable fail their checks), it says so through StreamVisitor::on_damage and goes
+// on behind the damage.
 //
 // Thread rule: one reactor.
 #pragma once
@@ -26,8 +26,8 @@ namespace latte::log {
 class StreamVisitor {
  public:
   virtual ~StreamVisitor() = default;
-  /// `address` and `stored_crcs` are those of the entry's data, if it has any. `wall_time_ns` is that of
-  /// its record or, read from a table, of its segment.
+  /// `address` and `stored_crcs` are those of the entry's data, if it has any. `wall_time_ns` is
+  /// that of its record or, read from a table, of its segment.
   virtual void on_entry(const Entry& entry, BlockAddress address,
                         std::span<const uint32_t> stored_crcs, LogPosition position,
                         int64_t wall_time_ns) = 0;
@@ -36,9 +36,9 @@ class StreamVisitor {
 };
 
 struct StreamRecovery : LogStream::Resumed {
-  uint64_t max_seq = 0;           ///< highest seq seen, in discarded entries too
-  uint64_t unreadable = 0;        ///< segments the device failed to read: nothing is known of them
-  uint64_t discarded_entries = 0; ///< not flushed and behind a gap
+  uint64_t max_seq = 0;            ///< highest seq seen, in discarded entries too
+  uint64_t unreadable = 0;         ///< segments the device failed to read: nothing is known of them
+  uint64_t discarded_entries = 0;  ///< not flushed and behind a gap
 };
 
 struct StreamRecoveryOptions {
@@ -52,8 +52,8 @@ struct StreamRecoveryOptions {
 std::vector<FoundSegment> own_segments(const StreamRecoveryOptions& options,
                                        const std::vector<FoundSegment>& found);
 
-/// Recovers a stream from the segments that find_segments() found. Its segments end up claimed in the
-/// space, void ones free.
+/// Recovers a stream from the segments that find_segments() found. Its segments end up claimed in
+/// the space, void ones free.
 Task<StreamRecovery> recover_stream(SegmentSpace& space, StreamRecoveryOptions options,
                                     const std::vector<FoundSegment>& found, StreamVisitor& visitor);
 

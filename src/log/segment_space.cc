@@ -10,7 +10,8 @@
 namespace latte::log {
 namespace {
 
-constexpr uint64_t kFirstSegmentOffset = 64u << 10;  // room for the superblocks, aligned for any device
+constexpr uint64_t kFirstSegmentOffset = 64u
+                                         << 10;  // room for the superblocks, aligned for any device
 
 SpaceSuper newest_of(const Result<SpaceSuper>& a, const Result<SpaceSuper>& b) {
   if (!a) return b.value();
@@ -24,10 +25,10 @@ Task<Result<void>> SegmentSpace::format(BlockDevice& device, Options options) {
   const uint64_t size = device.info().size_bytes;
   if (options.segment_bytes < kMinSegmentBytes || options.segment_bytes > kMaxSegmentBytes ||
       !std::has_single_bit(options.segment_bytes))
-    co_return Error{Errc::invalid,
-                    fmt::format("{}: segment size {} is not a power of two from {} to {}",
-                                device.info().name, options.segment_bytes, kMinSegmentBytes,
-                                kMaxSegmentBytes)};
+    co_return Error{
+        Errc::invalid,
+        fmt::format("{}: segment size {} is not a power of two from {} to {}", device.info().name,
+                    options.segment_bytes, kMinSegmentBytes, kMaxSegmentBytes)};
   const uint64_t room = size > kFirstSegmentOffset ? size - kFirstSegmentOffset : 0;
   const uint64_t count = std::min<uint64_t>(room / options.segment_bytes, (1ull << 32) - 1);
   if (count < 2)
@@ -103,7 +104,8 @@ SegmentSpace::SegmentSpace(Reactor& reactor, BlockDevice& device, const SpaceSup
 }
 
 uint64_t SegmentSpace::memory_bytes() const {
-  const uint64_t per_block = sizeof(uint32_t) + sizeof(uint8_t) + (seqs_.size() > 0 ? sizeof(uint64_t) : 0);
+  const uint64_t per_block =
+      sizeof(uint32_t) + sizeof(uint8_t) + (seqs_.size() > 0 ? sizeof(uint64_t) : 0);
   const uint64_t used = segments_.size() - free_count_;
   return used * segment_blocks_ * per_block + segments_.size() * (sizeof(Segment) + 4);
 }

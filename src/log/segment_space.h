@@ -1,5 +1,5 @@
-// SegmentSpace: a device cut into segments, shared by the streams of all its disks. Keeps which segments
-// are free, the CRC of every data block, and the superblock with each stream's tail.
+// SegmentSpace: a device cut into segments, shared by the streams of all its disks. Keeps which
+// segments are free, the CRC of every data block, and the superblock with each stream's tail.
 //
 // Invariants:
 //  1. A segment is handed out again only after a superblock that excludes its former life (a higher
@@ -8,7 +8,8 @@
 //  2. A segment with readers (pins) is not handed out.
 //  3. The two superblock copies are written in turn, each flushed before the next.
 // Thread rule: one reactor.
-// Memory: 4 bytes of CRC and 1 of access count per block, 8 more of seq where `keep_seqs` asks for it.
+// Memory: 4 bytes of CRC and 1 of access count per block, 8 more of seq where `keep_seqs` asks for
+// it.
 #pragma once
 
 #include <cstdint>
@@ -63,14 +64,14 @@ class SegmentSpace {
   /// Makes the current superblock durable; concurrent calls share a write.
   Task<IoStatus> write_super();
 
-  /// Takes a free segment, or returns false. The lowest one first while the space is new, then the one
-  /// freed longest ago.
+  /// Takes a free segment, or returns false. The lowest one first while the space is new, then the
+  /// one freed longest ago.
   bool allocate(uint32_t& segment);
   bool is_free(uint32_t segment) const { return segments_[segment].free; }
   /// Marks a segment as in use (recovery). It must be free.
   void claim(uint32_t segment);
-  /// Gives a segment back; the caller made its exclusion durable before (invariant 1). It becomes free
-  /// when its last reader is done.
+  /// Gives a segment back; the caller made its exclusion durable before (invariant 1). It becomes
+  /// free when its last reader is done.
   void release(uint32_t segment);
   /// Notified when a segment becomes free.
   WaitQueue& freed() { return freed_; }
@@ -123,7 +124,8 @@ class SegmentSpace {
     uint32_t segment_ = 0;
   };
 
-  /// True if every block of `data`, read from `a` on, matches its CRC. `bad` gets the first that doesn't.
+  /// True if every block of `data`, read from `a` on, matches its CRC. `bad` gets the first that
+  /// doesn't.
   bool verify(BlockAddress a, std::span<const std::byte> data, uint32_t* bad = nullptr) const;
 
  private:

@@ -1,4 +1,5 @@
-// SeqSet: which sequence numbers are accounted for, as ranges. Cheap where they come mostly in order.
+// SeqSet: which sequence numbers are accounted for, as ranges. Cheap where they come mostly in
+// order.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ class SeqSet {
  public:
   /// Adds [first, first + count).
   void add(Seq first, uint64_t count);
-  /// The highest seq such that all seqs in (floor, it] are in the set; `floor` if the next is missing.
+  /// The highest seq such that all seqs in (floor, it] are in the set; `floor` if the next is
+  /// missing.
   Seq contiguous_from(Seq floor);
   /// The ranges missing in (floor, top], as (first, count).
   std::vector<std::pair<Seq, uint64_t>> gaps(Seq floor, Seq top);

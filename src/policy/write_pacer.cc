@@ -6,13 +6,14 @@
 namespace latte {
 namespace {
 
-constexpr double kFree = 0.12;     // of the limit: not slowed
-constexpr double kTarget = 0.35;   // where the backlog settles
+constexpr double kFree = 0.12;    // of the limit: not slowed
+constexpr double kTarget = 0.35;  // where the backlog settles
 constexpr double kGain = 1.5;
-constexpr double kPoolFree = 0.75; // of the pool's room: not slowed
+constexpr double kPoolFree = 0.75;  // of the pool's room: not slowed
 constexpr double kPoolTarget = 0.85;
 constexpr double kPoolGain = 6;
-constexpr double kSlowest = 0.02;  // of the drain rate, however late: writers crawl, they don't stop
+constexpr double kSlowest =
+    0.02;  // of the drain rate, however late: writers crawl, they don't stop
 constexpr double kUnmeasured = 64e6;  // bytes/s assumed until something has been drained
 constexpr double kMemorySeconds = 0.5;
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();

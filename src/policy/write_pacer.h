@@ -1,12 +1,12 @@
-// WritePacer: slows writers so that what is not yet in the cloud never grows older than max_lag, and the
-// pool never runs full at a stroke. Pure: numbers in, a delay out.
+// WritePacer: slows writers so that what is not yet in the cloud never grows older than max_lag,
+// and the pool never runs full at a stroke. Pure: numbers in, a delay out.
 //
 // The rule. With D bytes waiting and a drain of R bytes a second, what is written now will be D / R
-// seconds old when it reaches the cloud. Up to `kFree` of the limit writers are not slowed. Beyond it
-// they are paced at R * (1 + kGain * (kTarget - x)), x being D / R over max_lag: faster than the drain
-// below the target, slower above, so the backlog settles at the target and every writer waits alike. The
-// free part is small on purpose: a large one would let a burst run unslowed and then brake hard, which
-// its last writers see as a stall.
+// seconds old when it reaches the cloud. Up to `kFree` of the limit writers are not slowed. Beyond
+// it they are paced at R * (1 + kGain * (kTarget - x)), x being D / R over max_lag: faster than the
+// drain below the target, slower above, so the backlog settles at the target and every writer waits
+// alike. The free part is small on purpose: a large one would let a burst run unslowed and then
+// brake hard, which its last writers see as a stall.
 //
 // The same rule with the pool's room instead of the lag keeps a full pool from being a wall.
 //
@@ -28,10 +28,10 @@ class WritePacer {
   void on_drained(uint64_t bytes, TimeNs busy_ns);
 
   struct State {
-    uint64_t dirty_bytes = 0;      ///< waiting for the cloud
-    TimeNs oldest_age_ns = 0;      ///< of the oldest of them
-    uint64_t room_bytes = 0;       ///< dirty bytes the pool could hold for this disk in all
-    bool drain_away = false;       ///< nothing reaches the cloud now: the lag can't be bounded
+    uint64_t dirty_bytes = 0;  ///< waiting for the cloud
+    TimeNs oldest_age_ns = 0;  ///< of the oldest of them
+    uint64_t room_bytes = 0;   ///< dirty bytes the pool could hold for this disk in all
+    bool drain_away = false;   ///< nothing reaches the cloud now: the lag can't be bounded
   };
   /// When a write of `bytes` that arrives at `now_ns` may start; `now_ns` if at once.
   TimeNs admit(TimeNs now_ns, uint64_t bytes, const State& state);

@@ -1,5 +1,5 @@
-// Where a write goes: the local log or the cloud log. Policies are pure: they see numbers and return
-// decisions, do no I/O and keep no references.
+// Where a write goes: the local log or the cloud log. Policies are pure: they see numbers and
+// return decisions, do no I/O and keep no references.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@ enum class Tier : uint8_t { local, cloud };
 /// What a policy may know about a write and the state of both tiers.
 struct WriteContext {
   uint64_t bytes = 0;
-  bool local_has_room = false;   ///< the pool can take it now
+  bool local_has_room = false;  ///< the pool can take it now
   bool local_failed = false;
-  bool cloud_has_room = false;   ///< the cloud log can take it now without blocking the shipper
+  bool cloud_has_room = false;  ///< the cloud log can take it now without blocking the shipper
 };
 
 class WritePolicy {

@@ -1,9 +1,10 @@
-// BlockDevice: the one interface for everything that stores blocks - files, memory, simulated drives,
-// cloud volumes, and a HybridDisk itself, so that any front end can serve any of them and devices stack.
+// BlockDevice: the one interface for everything that stores blocks - files, memory, simulated
+// drives, cloud volumes, and a HybridDisk itself, so that any front end can serve any of them and
+// devices stack.
 //
 // Thread rule: a device belongs to one reactor; submit() and completions happen there.
-// Ordering rule: none between requests under way together. A flush covers the writes that had completed
-// when it was submitted, and no others.
+// Ordering rule: none between requests under way together. A flush covers the writes that had
+// completed when it was submitted, and no others.
 #pragma once
 
 #include <sys/uio.h>
@@ -31,28 +32,28 @@ enum class IoOp : uint8_t {
 
 /// What a device can do and what it asks of requests.
 struct DeviceInfo {
-  std::string name;                    ///< for logs and errors
-  uint64_t size_bytes = 0;             ///< multiple of kSectorBytes
-  uint32_t alignment_bytes = 1;        ///< of offsets, lengths and memory
+  std::string name;                        ///< for logs and errors
+  uint64_t size_bytes = 0;                 ///< multiple of kSectorBytes
+  uint32_t alignment_bytes = 1;            ///< of offsets, lengths and memory
   uint64_t max_request_bytes = 32u << 20;  ///< longest read or write in one request
-  bool can_fua = false;                ///< writes honour IoRequest::fua themselves
-  bool can_discard = false;            ///< discard and write_zeroes are cheap (no data transfer)
-  bool volatile_cache = true;          ///< completed writes need a flush to survive power loss
+  bool can_fua = false;                    ///< writes honour IoRequest::fua themselves
+  bool can_discard = false;    ///< discard and write_zeroes are cheap (no data transfer)
+  bool volatile_cache = true;  ///< completed writes need a flush to survive power loss
 };
 
-/// One I/O, owned by the submitter and alive until its completion. No allocation: it usually lives in
-/// a coroutine frame.
+/// One I/O, owned by the submitter and alive until its completion. No allocation: it usually lives
+/// in a coroutine frame.
 struct IoRequest : ListNode {
   IoOp op = IoOp::read;
-  bool fua = false;               ///< write, discard, write_zeroes: durable before completion
+  bool fua = false;  ///< write, discard, write_zeroes: durable before completion
   IoStatus status = IoStatus::ok;
-  uint64_t offset = 0;            ///< bytes
-  uint64_t length = 0;            ///< bytes; for reads and writes the sum of the iovecs
-  const iovec* iov = nullptr;     ///< reads and writes; alive until completion
+  uint64_t offset = 0;         ///< bytes
+  uint64_t length = 0;         ///< bytes; for reads and writes the sum of the iovecs
+  const iovec* iov = nullptr;  ///< reads and writes; alive until completion
   uint32_t iov_count = 0;
-  std::coroutine_handle<> waiter; ///< scheduled on completion
-  void* device_private = nullptr; ///< the device's while the request is with it
-  uint64_t device_number = 0;     ///< likewise
+  std::coroutine_handle<> waiter;  ///< scheduled on completion
+  void* device_private = nullptr;  ///< the device's while the request is with it
+  uint64_t device_number = 0;      ///< likewise
 };
 
 /// A run of blocks and whether they hold data.
@@ -71,8 +72,8 @@ class BlockDevice {
   /// `waiter`. Returns false if it completed at once with `status` set; `waiter` is then not used.
   virtual bool submit(IoRequest& request) = 0;
 
-  /// Describes [offset, offset + length), from the front, in at most `out.size()` extents; returns how
-  /// many. What is not known counts as data. Does no I/O.
+  /// Describes [offset, offset + length), from the front, in at most `out.size()` extents; returns
+  /// how many. What is not known counts as data. Does no I/O.
   virtual size_t extents(uint64_t offset, uint64_t length, std::span<Extent> out) {
     (void)offset;
     if (out.empty()) return 0;

@@ -40,7 +40,7 @@ void* allocate_frame(size_t bytes) {
   if (size_class >= kClasses) return ::operator new(bytes);
   FramePool& frames = pool();
   FreeFrame* frame = frames.head[size_class];
-  if (frame == nullptr) return ::operator new(size_class * kGranule);
+  if (frame == nullptr) return ::operator new(size_class* kGranule);
   frames.head[size_class] = frame->next;
   --frames.count[size_class];
   return frame;

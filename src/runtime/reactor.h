@@ -1,11 +1,12 @@
-// Reactor: runs coroutines on one thread, with timers, a clock and end-of-turn hooks. The common half
-// of the real reactor (uring_reactor.h) and the one in virtual time (sim/sim_reactor.h).
+// Reactor: runs coroutines on one thread, with timers, a clock and end-of-turn hooks. The common
+// half of the real reactor (uring_reactor.h) and the one in virtual time (sim/sim_reactor.h).
 //
-// A turn: resume everything that is ready, then run the turn hooks (group commit gathers there), then
-// let the driver submit and collect I/O.
+// A turn: resume everything that is ready, then run the turn hooks (group commit gathers there),
+// then let the driver submit and collect I/O.
 //
 // Invariants:
-//  1. Nothing is resumed from inside another coroutine's stack except by symmetric transfer: wake-ups
+//  1. Nothing is resumed from inside another coroutine's stack except by symmetric transfer:
+//  wake-ups
 //     go through the ready queue, in order.
 //  2. Root tasks belong to the reactor; destroy_tasks() ends them wherever they are suspended.
 // Thread rule: every function is for the reactor's own thread.
@@ -82,8 +83,8 @@ class Reactor {
   /// Wall clock in ns since 1970, for timestamps that outlive the process.
   virtual TimeNs wall_now() const = 0;
 
-  /// Identity of the machine's present power session: what was written under the same one may have been
-  /// torn by the death of a process, but not by a loss of power. 0 = unknown.
+  /// Identity of the machine's present power session: what was written under the same one may have
+  /// been torn by the death of a process, but not by a loss of power. 0 = unknown.
   virtual uint64_t boot_id() const = 0;
 
   /// Resumes `handle` in this turn or the next, after everything scheduled before it.
@@ -144,8 +145,7 @@ class Reactor {
   void sift_up(size_t index);
   void sift_down(size_t index);
   static bool earlier(const Timer& a, const Timer& b) {
-    return a.deadline_ns_ != b.deadline_ns_ ? a.deadline_ns_ < b.deadline_ns_
-                                            : a.order_ < b.order_;
+    return a.deadline_ns_ != b.deadline_ns_ ? a.deadline_ns_ < b.deadline_ns_ : a.order_ < b.order_;
   }
 
   ReadyQueue ready_;
