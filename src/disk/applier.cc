@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 
 #include "base/buffer.h"
 #include "base/planted.h"
@@ -249,10 +250,11 @@ Task<bool> HybridDisk::apply_zeroes(const std::vector<log::Entry>& zeroes) {
   co_return true;
 }
 
-/// What is lost is written again at the log's head, or it would be forgotten. Blocks found lost
-/// while reading this segment are in the extents as well, under a data entry.
+/// What is lost is written again at the log's head, or it would be forgotten. Blocks found lost while
+/// reading this segment are in the extents as well, under a data entry. All go into one record, which
+/// takes no more room than the segment that goes; shipping leaves that free (kCarryReserve).
 Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
-  std::vector<log::Entry> lost;
+  std::deque<log::Append> lost;  // stable addresses
   for (const log::TableEntry& item : content.entries) {
     if (item.entry.kind != log::EntryKind::lost && item.entry.kind != log::EntryKind::data)
       continue;
@@ -260,23 +262,26 @@ Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
         Lba(item.entry.lba), item.entry.count,
         [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
           if (range.kind != ExtentKind::lost || range.seq.value != item.entry.seq) return;
-          log::Entry entry{};
-          entry.seq = range.seq.value;
-          entry.lba = lba.value;
-          entry.count = count;
-          entry.kind = log::EntryKind::lost;
-          lost.push_back(entry);
+          if (!lost.empty() && lost.back().entry.seq == range.seq.value &&
+              lost.back().entry.lba + lost.back().entry.count == lba.value) {
+            lost.back().entry.count += count;
+            return;
+          }
+          log::Append& append = lost.emplace_back();
+          append.entry.seq = range.seq.value;
+          append.entry.lba = lba.value;
+          append.entry.count = count;
+          append.entry.kind = log::EntryKind::lost;
+          append.cause = log::WriteCause::metadata;
         });
   }
   if (lost.empty()) co_return true;
-  for (const log::Entry& entry : lost) {
-    log::Append append;
-    append.entry = entry;
-    append.cause = log::WriteCause::metadata;
-    if (cloud_stream_->failed() || !cloud_stream_->admit(append, 0)) co_return false;
-    co_await cloud_stream_->completed(append);
-    if (append.status != IoStatus::ok) co_return false;
-  }
+  size_t admitted = 0;
+  while (admitted < lost.size() && !cloud_stream_->failed() &&
+         cloud_stream_->admit(lost[admitted], 0))
+    ++admitted;
+  for (size_t i = 0; i < admitted; ++i) co_await cloud_stream_->completed(lost[i]);
+  if (admitted < lost.size()) co_return false;
   const IoStatus status = co_await cloud_stream_->flush();
   co_return status == IoStatus::ok;
 }
