@@ -27,27 +27,27 @@ StopSignals::StopSignals() {
   const sigset_t set = stop_set();
   LATTE_CHECK(::pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0);
   // Detached: it waits for a second signal until the process ends.
-  std::thread([this] { watch(); }).detach();
+  std::thread([state = state_] { watch(state); }).detach();
 }
 
-void StopSignals::watch() {
+void StopSignals::watch(const std::shared_ptr<State>& state) {
   const sigset_t set = stop_set();
   int number = 0;
   LATTE_CHECK(::sigwait(&set, &number) == 0);
   log_info("{}: stopping; a second signal ends at once", ::strsignal(number));
   {
-    std::lock_guard lock(mutex_);
-    stop_ = true;
+    std::lock_guard lock(state->mutex);
+    state->stop = true;
   }
-  changed_.notify_all();
+  state->changed.notify_all();
   LATTE_CHECK(::sigwait(&set, &number) == 0);
   log_warning("second signal: ended before the stop was complete; the next start recovers");
   ::_exit(1);
 }
 
 void StopSignals::wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return stop_; });
+  std::unique_lock lock(state_->mutex);
+  state_->changed.wait(lock, [&] { return state_->stop; });
 }
 
 }  // namespace latte

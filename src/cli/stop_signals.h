@@ -3,10 +3,11 @@
 // is lost by that.
 //
 // Thread rule: made on the main thread before any other exists (threads inherit that the signals
-// are blocked); one at a time. It lives to the process's end.
+// are blocked); one a process. Its watching thread lives to the process's end.
 #pragma once
 
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 
 namespace latte {
@@ -21,11 +22,15 @@ class StopSignals {
   void wait();
 
  private:
-  void watch();
+  // The watching thread's too: it may still be at it when this object goes.
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool stop = false;
+  };
+  static void watch(const std::shared_ptr<State>& state);
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool stop_ = false;
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 }  // namespace latte
