@@ -68,10 +68,10 @@ bench:
 	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release >/dev/null
 	@ninja -C build/release -j$(JOBS)
 	@mkdir -p $(BENCH_DIR)
-	@for program in $$(find build/release/bench -maxdepth 1 -type f -name '*_bench'); do \
-	  echo "$$program"; $$program || exit 1; \
-	done
+	build/release/bench/hit_path_bench --dir $(BENCH_DIR)
+	build/release/bench/recovery_bench --dir $(BENCH_DIR)
 	bench/nbd_compare.py --latte build/release/latte --dir $(BENCH_DIR)
+	bench/burst.py --latte build/release/latte --dir $(BENCH_DIR)
 
 format:
 	@tools/install-deps format
