@@ -92,6 +92,9 @@ INSTANTIATE_TEST_SUITE_P(
     Each, ConfigMistake,
     testing::Values(
         Mistake{"Syntax", "[pool\n", "run.toml:1:"},
+        Mistake{"SyntaxThreeBrackets", "[[[", "run.toml:1:"},
+        Mistake{"SyntaxNoKey", "[=]\n", "run.toml:1:"},
+        Mistake{"SyntaxLetterInWrongPlace", "\xc3\xa9 = 1\n", "run.toml:1:"},
         Mistake{"Empty", "", "pool is missing; add it"},
         Mistake{"NoDisk", kPool, "disk is missing"},
         Mistake{
