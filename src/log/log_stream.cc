@@ -105,6 +105,7 @@ LogStream::Fill LogStream::present_fill() const {
 }
 
 bool LogStream::has_room(uint32_t data_blocks, uint64_t reserve_segments) const {
+  if (space_.free_segments() < reserve_segments) return false;
   Fill fill = present_fill();
   return add(fill, data_blocks, space_.segment_blocks()) ||
          space_.free_segments() > reserve_segments;
@@ -116,6 +117,8 @@ bool LogStream::admit(Append& append, uint64_t reserve_segments) {
   LATTE_CHECK(!failed());
   const uint32_t data_blocks = append.data_blocks();
   LATTE_CHECK(data_blocks <= max_append_blocks_);
+  // A segment out of the reserve is for those who may take it.
+  if (space_.free_segments() < reserve_segments) return false;
   Fill fill = present_fill();
   if (!add(fill, data_blocks, space_.segment_blocks())) {
     uint32_t segment = 0;

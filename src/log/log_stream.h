@@ -96,7 +96,8 @@ class LogStream final : private TurnHook {
 
   /// Largest append these segments can take, in blocks.
   uint32_t max_append_blocks() const { return max_append_blocks_; }
-  /// Would admit() succeed, leaving `reserve_segments` free in the space?
+  /// Would admit() succeed, leaving `reserve_segments` free in the space? Not while fewer are free, even
+  /// if the open segment had room: somebody with a lower reserve opened it, and needs it.
   bool has_room(uint32_t data_blocks, uint64_t reserve_segments) const;
   /// Queues `append` for this turn's record. False = no room, nothing happened. The stream must not
   /// be failed.
