@@ -125,7 +125,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   // write_path.cc
   Task<void> acquire(Ticket& ticket);
   void release(Ticket& ticket);
-  bool local_under_way(Lba lba, uint64_t count);
+  bool under_way(Lba lba, uint64_t count, bool direct_too);
   Task<IoStatus> write_unaligned(uint64_t offset, std::span<const std::byte> data);
   Task<IoStatus> write_blocks(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
                               bool exclusive);

@@ -92,10 +92,10 @@ Task<void> HybridDisk::reinsert(const std::vector<std::pair<Lba, log::BlockAddre
     if (local_index_.find(lba) == address && local_usable()) {
       const IoStatus status =
           co_await space.device().read(space.device_offset(address), data.span());
-      // Nothing may be on its way to this block: a copy behind a newer write in the log would win
-      // at recovery.
+      // Nothing may be on its way to this block, to the cloud neither: a copy behind a newer write
+      // in the log, or with a higher seq, would win at recovery.
       const bool current = status == IoStatus::ok && space.verify(address, data.span()) &&
-                           local_index_.find(lba) == address && !local_under_way(lba, 1);
+                           local_index_.find(lba) == address && !under_way(lba, 1, true);
       if (current && local_usable() && local_->has_room(1, pool_.reserve_segments() + 1)) {
         append.entry.seq = (next_seq_ - 1).value;
         append.entry.lba = lba.value;

@@ -316,7 +316,7 @@ Task<bool> HybridDisk::write_pending_notes() {
     const Lba lba(append.entry.lba);
     const uint64_t count = append.entry.count;
     // Behind a write that is on its way into the pool's log the note would hide it, too.
-    while (local_under_way(lba, count)) co_await cloud_progress_.wait();
+    while (under_way(lba, count, false)) co_await cloud_progress_.wait();
     if (pending_notes_.empty() || !local_usable()) co_return local_usable();
     if (std::memcmp(&pending_notes_.back(), &append.entry, sizeof(append.entry)) != 0) continue;
     const bool covered = local_index_.any_in(lba, count) ||

@@ -281,7 +281,7 @@ Task<bool> HybridDisk::load_by_table(ShipBatch& batch, log::LogStream::ChainSegm
 /// lost; they go to the cloud as such, so that nobody is served something older.
 Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegment segment,
                                     uint32_t from_block, uint32_t limit_block) {
-  if (local_under_way(Lba(0), block_count_) || !local_->idle()) {
+  if (under_way(Lba(0), block_count_, false) || !local_->idle()) {
     // Not everything written there is in the index yet. Writers run out of room before this
     // starves.
     co_await reactor_.sleep(kDamageRetryNs);

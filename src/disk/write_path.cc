@@ -54,11 +54,12 @@ void HybridDisk::release(Ticket& ticket) {
   tickets_changed_.notify_all();
 }
 
-/// Is a write to any of these blocks in the pool's log already, but not in the index yet?
-bool HybridDisk::local_under_way(Lba lba, uint64_t count) {
+/// Is a write to any of these blocks in the pool's log already (or, if `direct_too`, in the cloud's), but
+/// not in the index yet?
+bool HybridDisk::under_way(Lba lba, uint64_t count, bool direct_too) {
   bool overlap = false;
   pending_seqs_.for_each([&](PendingSeq& pending) {
-    overlap |= !pending.direct && pending.lba.value < lba.value + count &&
+    overlap |= (direct_too || !pending.direct) && pending.lba.value < lba.value + count &&
                lba.value < pending.lba.value + pending.count;
   });
   return overlap;
