@@ -86,6 +86,7 @@ Task<bool> HybridDisk::apply_front() {
   // A failed pool can't be flushed; until its content is declared void nothing may be cut (see
   // abandon_pool()).
   if (abandoning_ && !pool_abandoned_) co_return false;
+  const TimeNs start_ns = reactor_.now();
   const log::LogStream::ChainSegment segment = cloud_stream_->chain().front();
   const log::FoundSegment found =
       co_await log::find_footer(*cloud_space_, segment.segment, segment.salt);
@@ -93,9 +94,7 @@ Task<bool> HybridDisk::apply_front() {
       co_await log::load_segment(*cloud_space_, found, segment.used_blocks);
   if (background_stop_) co_return false;
   if (content.unreadable || content.gap_inside || content.end_block < segment.used_blocks) {
-    log_error("disk {}: cloud log segment {} is damaged; it stays, and is not applied", name(),
-              segment.segment);
-    on_cloud_status(IoStatus::checksum);
+    co_await on_cloud_damage(segment.segment);
     co_return false;
   }
   ApplyWork work = gather_apply_work(segment, content);
@@ -108,7 +107,26 @@ Task<bool> HybridDisk::apply_front() {
     if (!carried) co_return false;
     carried_order_ = segment.order;
   }
-  co_return co_await trim_cloud_log(segment.order + 1);
+  const bool trimmed = co_await trim_cloud_log(segment.order + 1);
+  if (trimmed)
+    pacer_.on_applied(uint64_t{segment.used_blocks} * kBlockBytes, reactor_.now() - start_ns);
+  co_return trimmed;
+}
+
+/// A segment that can't be read may be damaged, or another host's by now: it may reuse what this one
+/// still counts as its own.
+Task<void> HybridDisk::on_cloud_damage(uint32_t segment) {
+  const auto read = co_await cloud_.read_super();
+  if (read) {
+    const auto current = log::parse_cloud_super(read.value(), cloud_.name());
+    if (current && current.value().owner_pool_id != super_.owner_pool_id) {
+      on_cloud_status(IoStatus::fenced);
+      co_return;
+    }
+  }
+  log_error("disk {}: cloud log segment {} is damaged; it stays, and is not applied", name(),
+            segment);
+  on_cloud_status(IoStatus::checksum);
 }
 
 HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainSegment& segment,
@@ -286,6 +304,14 @@ Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
   co_return status == IoStatus::ok;
 }
 
+/// Highest seq in the cloud log's segments below `order`.
+Seq HybridDisk::highest_seq_before(uint64_t order) const {
+  uint64_t seq = 0;
+  for (const auto& segment : cloud_stream_->chain())
+    if (segment.order < order) seq = std::max<uint64_t>(seq, segment.max_seq);
+  return Seq(seq);
+}
+
 Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
   if (!planted(Planted::trim_before_apply)) {
     const IoStatus flushed = co_await base_.flush();
@@ -294,24 +320,30 @@ Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
       co_return false;
     }
   }
+  // Everything of the segments that go; contiguous_seq() is not below it (front_appliable()).
+  Seq void_seq(0);
   if (local_usable()) {
     const bool noted = co_await write_pending_notes();
-    if (!noted) co_return false;
     const IoStatus status = co_await local_->flush();
     if (status != IoStatus::ok) {
       on_local_failure(status);
       co_return false;
     }
+    // A full pool has no room for notes, and gets none before the cloud log has. So the superblock
+    // calls void what the notes were to be about; it costs no more than cached copies at a restart.
+    if (!noted) void_seq = highest_seq_before(tail_order);
   }
   log::StreamSlot* slot = cloud_space_->find_stream(id_);
   LATTE_CHECK(slot != nullptr);
   slot->tail_order = tail_order;
+  slot->void_seq = std::max(slot->void_seq, void_seq.value);
   slot->floor_seq = std::max(slot->floor_seq, contiguous_seq().value);
   const IoStatus status = co_await cloud_space_->write_super();
   if (status != IoStatus::ok) {
     on_cloud_status(status);
     co_return false;
   }
+  std::erase_if(pending_notes_, [&](const log::Entry& note) { return note.seq <= void_seq.value; });
   std::vector<uint32_t> segments;
   cloud_stream_->cut_front(tail_order, segments);
   for (const uint32_t segment : segments) cloud_space_->release(segment);

@@ -167,6 +167,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
                        std::span<const std::byte> data, std::span<const uint32_t> crcs);
   Task<bool> load_damaged(ShipBatch& batch, log::LogStream::ChainSegment segment,
                           uint32_t from_block, uint32_t limit_block);
+  void add_unknown(ShipBatch& batch, log::LogPosition end, Seq seq);
   void take_ship_record(ShipBatch& batch, const log::RecordView& record,
                         log::BlockAddress record_address, std::span<const std::byte> data);
   void add_ship_data(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
@@ -194,6 +195,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   bool apply_wanted() const;
   bool seal_wanted() const;
   Task<bool> apply_front();
+  Task<void> on_cloud_damage(uint32_t segment);
   ApplyWork gather_apply_work(const log::LogStream::ChainSegment& segment,
                               const log::SegmentContent& content) const;
   Task<bool> apply_data(const log::LogStream::ChainSegment& segment, std::vector<ApplyItem>& items);
@@ -203,6 +205,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<void> write_member(IoGroup& group, uint64_t offset, std::vector<iovec> iov, uint64_t length);
   Task<bool> apply_zeroes(const std::vector<log::Entry>& zeroes);
   Task<bool> carry_lost(const log::SegmentContent& content);
+  Seq highest_seq_before(uint64_t order) const;
   Task<bool> trim_cloud_log(uint64_t tail_order);
   bool front_appliable() const;
   Task<bool> abandon_pool();
@@ -288,6 +291,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   // Left by recovery.
   std::deque<std::pair<Seq, uint64_t>> gaps_;  // (first, count) to be shipped as empty, in order
   std::vector<log::Entry> pending_notes_;  // to be in the pool's log before the cloud log is cut
+  Seq void_seq_;                           // the pool's copies up to here count for nothing
   SeqSet cloud_seqs_;                      // in the cloud log; only while recovering
   SeqSet known_seqs_;                      // in either log; likewise
 

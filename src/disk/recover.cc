@@ -82,6 +82,8 @@ Task<Result<void>> HybridDisk::recover_cloud() {
   known_seqs_ = cloud_seqs_;
   shipped_seq_ = image.contiguous;
   contiguous_floor_ = image.floor;
+  const log::StreamSlot* slot = cloud_space_->find_stream(id_);
+  void_seq_ = Seq(slot == nullptr ? 0 : slot->void_seq);
   last_local_seq_ = Seq(0);
   next_seq_ = image.highest + 1;
   co_return Result<void>();
@@ -169,10 +171,11 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
     for (uint64_t i = 0; i < entry.count; ++i) {
       const Lba lba(entry.lba + i);
       space.set_crc(address + i, log::unbound_crc(crcs[i], lba, Seq(entry.seq)));
-      if (disk_.cloud_is_newer(lba, Seq(entry.seq))) {
+      const bool stale = disk_.cloud_is_newer(lba, Seq(entry.seq));
+      if (stale || Seq(entry.seq) <= disk_.void_seq_) {
         disk_.local_index_.erase(lba);
         disk_.local_extents_.erase(lba, 1);
-        note_stale(lba);
+        if (stale) note_stale(lba);
         continue;
       }
       disk_.local_index_.set(lba, address + i);

@@ -31,6 +31,8 @@ constexpr TimeNs kLagSampleStepNs = 2 * kMillisecond;
 /// Segments of the cloud log that shipping leaves to the applier, which has to write notes to go
 /// on.
 constexpr uint64_t kCarryReserve = 1;
+/// Stands for the address of what is lost without its place being known.
+constexpr log::BlockAddress kUnknownAddress = UINT64_MAX;
 /// How soon a damaged stretch is looked at again while writes are under way.
 constexpr TimeNs kDamageRetryNs = 5 * kMillisecond;
 
@@ -317,6 +319,7 @@ Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegme
     const uint32_t bound = log::bound_crc(crc, lba, seq);
     add_ship_data(batch, entry, address, data, std::span(&bound, 1));
   }
+  add_unknown(batch, log::LogPosition{segment.order, limit_block}, seq);
   // Discards of that stretch are in the extents; the seqs that left nothing are accounted for as
   // empty.
   local_extents_.for_each_in(Lba(0), block_count_, [&](Lba lba, uint64_t count, const auto& range) {
@@ -338,6 +341,37 @@ Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegme
   }
   batch.end = log::LogPosition{segment.order, limit_block};
   co_return true;
+}
+
+/// What the damaged stretch held of blocks that were written again behind `end` is not known: until
+/// those versions arrive, too, the cloud must not show anything older. They are lost for so long.
+void HybridDisk::add_unknown(ShipBatch& batch, log::LogPosition end, Seq seq) {
+  std::vector<std::pair<Lba, uint64_t>> ranges;
+  const log::SegmentSpace& space = pool_.space();
+  local_index_.for_each([&](Lba lba, uint64_t address) {
+    const log::LogPosition at{space.order_of(space.segment_of(address)), space.block_of(address)};
+    if (at >= end) ranges.emplace_back(lba, 1);
+  });
+  local_extents_.for_each_in(Lba(0), block_count_, [&](Lba lba, uint64_t count, const auto& range) {
+    if (range.seq > seq) ranges.emplace_back(lba, count);
+  });
+  std::sort(ranges.begin(), ranges.end());
+  for (const auto& [lba, count] : ranges) {
+    const auto known = cloud_extents_.find(lba, count);
+    if (known.found && known.kind == ExtentKind::lost && known.run == count) continue;
+    log::Entry* last = batch.items.empty() ? nullptr : &batch.items.back().append.entry;
+    if (last != nullptr && batch.items.back().local_address == kUnknownAddress &&
+        last->lba + last->count == lba.value) {
+      last->count += count;
+      continue;
+    }
+    ShipItem& item = batch.items.emplace_back();
+    item.local_address = kUnknownAddress;
+    item.append.entry.seq = seq.value;
+    item.append.entry.lba = lba.value;
+    item.append.entry.count = count;
+    item.append.entry.kind = log::EntryKind::lost;
+  }
 }
 
 /// Adds a record's entries to the batch.
@@ -414,8 +448,8 @@ Task<void> HybridDisk::read_lost_again(ShipBatch& batch) {
   log::SegmentSpace& space = pool_.space();
   for (size_t i = 0; i < batch.items.size() && !background_stop_; ++i) {
     log::Append& append = batch.items[i].append;
-    if (append.entry.kind != log::EntryKind::lost) continue;
     const log::BlockAddress address = batch.items[i].local_address;
+    if (append.entry.kind != log::EntryKind::lost || address == kUnknownAddress) continue;
     const std::span<std::byte> block(const_cast<std::byte*>(append.data), kBlockBytes);
     bool good = false;
     for (int tries = 1; tries < log::kReadTries && !good; ++tries) {
@@ -507,7 +541,7 @@ void HybridDisk::install_shipped(const ShipItem& item) {
       local_extents_.erase_up_to(lba, entry.count, Seq(entry.seq));
       break;
     case log::EntryKind::lost:
-      for (uint64_t i = 0; i < entry.count; ++i) {
+      for (uint64_t i = 0; i < entry.count && item.local_address != kUnknownAddress; ++i) {
         if (!local_index_.erase_if(lba + i, item.local_address + i)) continue;
         ++stats_.lost_blocks;
         log_error("disk {}: block {} is lost: its only copy in the pool is unreadable", name(),

@@ -72,6 +72,7 @@ Task<void> HybridDisk::pace(uint64_t bytes) {
   const auto& space = pool_.space();
   if (local_usable())
     state.room_bytes = space.size_bytes() / std::max<uint64_t>(1, pool_.reserve_segments());
+  state.log_free_bytes = cloud_space_->free_segments() * cloud_space_->segment_blocks() * kBlockBytes;
   // A cloud that does not answer at all can't be helped by slowing writers (promise 4).
   state.drain_away = cloud_log_device_.oldest_wait_ns() > kCloudAwayNs ||
                      cloud_log_device_.last_error() != IoStatus::ok;
@@ -157,6 +158,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
     context.local_has_room = local_room(blocks);
     context.cloud_has_room = cloud_room(blocks);
     const Tier tier = policy_.choose(context);
+    if (!context.local_has_room) pool_.want_room();
     if (tier == Tier::cloud && context.cloud_has_room) {
       if (own_ticket && !ticket.exclusive) {
         // Again from the end of the queue, now alone on its blocks.
@@ -194,7 +196,6 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
     }
     if (state_ == State::stopped) break;
     // No room on either side: reclaim, ship and apply make some.
-    pool_.want_room();
     ship_work_.notify_all();
     cloud_room_wanted_ = true;
     apply_work_.notify_all();

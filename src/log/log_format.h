@@ -45,7 +45,7 @@ struct StreamSlot {
   uint64_t epoch;         // generation at which this space's content of the disk begins
   uint64_t tail_order;    // segments with a lower order are free, whatever they hold
   uint64_t floor_seq;     // cloud log: every seq up to here is in the base
-  uint64_t reserved;
+  uint64_t void_seq;      // cloud log: the pool's copies with a seq up to here may be stale
 };
 static_assert(sizeof(StreamSlot) == 112);
 

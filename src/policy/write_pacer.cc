@@ -14,7 +14,7 @@ constexpr double kPoolTarget = 0.85;
 constexpr double kPoolGain = 6;
 constexpr double kSlowest =
     0.02;  // of the drain rate, however late: writers crawl, they don't stop
-constexpr double kUnmeasured = 64e6;  // bytes/s assumed until something has been drained
+constexpr double kUnmeasured = 8e6;  // bytes/s assumed until something has been drained
 constexpr double kMemorySeconds = 0.5;
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();
 
@@ -23,26 +23,42 @@ double paced(double rate, double x, double free, double target, double gain) {
   return rate * std::clamp(1 + gain * (target - x), kSlowest, 4.0);
 }
 
-}  // namespace
-
-void WritePacer::on_drained(uint64_t bytes, TimeNs busy_ns) {
+/// A moving average over the busy time; the first sample stands for itself.
+void measure(double& rate, uint64_t bytes, TimeNs busy_ns) {
   if (bytes == 0 || busy_ns <= 0) return;
   const double seconds = static_cast<double>(busy_ns) / 1e9;
   const double sample = static_cast<double>(bytes) / seconds;
-  if (drain_rate_ == 0) {
-    drain_rate_ = sample;
-    return;
-  }
-  const double weight = seconds / (seconds + kMemorySeconds);
-  drain_rate_ += weight * (sample - drain_rate_);
+  const double weight = rate == 0 ? 1 : seconds / (seconds + kMemorySeconds);
+  rate += weight * (sample - rate);
+}
+
+}  // namespace
+
+void WritePacer::on_drained(uint64_t bytes, TimeNs busy_ns) {
+  measure(drain_rate_, bytes, busy_ns);
+}
+
+void WritePacer::on_applied(uint64_t bytes, TimeNs busy_ns) {
+  measure(apply_rate_, bytes, busy_ns);
+}
+
+/// How long what is dirty now will take to reach the cloud's log.
+double WritePacer::seconds_to_drain(const State& state) const {
+  const double ship_rate = drain_rate_ > 0 ? drain_rate_ : kUnmeasured;
+  const uint64_t fits = std::min(state.dirty_bytes, state.log_free_bytes);
+  const double beyond = static_cast<double>(state.dirty_bytes - fits);
+  const double apply_rate = apply_rate_ > 0 ? std::min(apply_rate_, ship_rate) : ship_rate;
+  return static_cast<double>(fits) / ship_rate + beyond / apply_rate;
 }
 
 double WritePacer::allowed_rate(const State& state) const {
-  const double rate = drain_rate_ > 0 ? drain_rate_ : kUnmeasured;
+  const double expected_s = seconds_to_drain(state);
+  const double rate = expected_s > 0 ? static_cast<double>(state.dirty_bytes) / expected_s
+                      : drain_rate_ > 0 ? drain_rate_
+                                        : kUnmeasured;
   double allowed = kUnlimited;
   if (max_lag_ns_ != INT64_MAX && !state.drain_away) {
     const double limit_s = static_cast<double>(max_lag_ns_) / 1e9;
-    const double expected_s = static_cast<double>(state.dirty_bytes) / rate;
     const double age_s = static_cast<double>(state.oldest_age_ns) / 1e9;
     // The age itself counts once it is well above what batching alone explains.
     const double x = std::max(expected_s / limit_s, age_s / limit_s - 0.5);
