@@ -68,6 +68,7 @@ bool HybridDisk::seal_wanted() const {
 Task<void> HybridDisk::run_applier() {
   while (!background_stop_ && (state_ == State::online || state_ == State::stopped)) {
     bool progress = false;
+    const uint64_t notified = apply_work_.notified();
     // As late as possible: only when all is shipped, or the cloud log must be cut to go on.
     const bool must_abandon = (!ship_pending() && pending_seqs_.empty()) || apply_wanted();
     if (abandoning_ && !pool_abandoned_ && must_abandon)
@@ -76,7 +77,8 @@ Task<void> HybridDisk::run_applier() {
       progress = co_await apply_front();
     else if (seal_wanted())
       progress = co_await cloud_stream_->seal_open_segment() == IoStatus::ok;
-    if (!progress && !background_stop_) co_await apply_work_.wait();
+    const bool missed = apply_work_.notified() != notified;
+    if (!progress && !missed && !background_stop_) co_await apply_work_.wait();
   }
   --background_tasks_;
   active_ended_.notify_all();
@@ -313,6 +315,9 @@ Seq HybridDisk::highest_seq_before(uint64_t order) const {
 }
 
 Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
+  // A flush of the stream's own may have failed with nobody asking.
+  if (local_->failed()) on_local_failure(local_->failure());
+  if (abandoning_ && !pool_abandoned_) co_return false;
   if (!planted(Planted::trim_before_apply)) {
     const IoStatus flushed = co_await base_.flush();
     if (flushed != IoStatus::ok) {

@@ -48,6 +48,9 @@ Task<void> HybridDisk::evacuate_front() {
   if (state_ == State::fenced) {
     if (!local_->failed()) local_->fail(IoStatus::fenced);
     local_->close();
+    // Nothing may be looked for in segments that are about to be another disk's.
+    local_index_.erase_range(Lba(0), block_count_, [](Lba, uint64_t) {});
+    local_extents_.erase(Lba(0), block_count_);
     co_return;
   }
   const log::LogStream::ChainSegment segment = local_->chain().front();

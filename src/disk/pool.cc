@@ -54,8 +54,10 @@ Task<void> Pool::run() {
   while (!stopping_) {
     const bool low = space_->free_segments() < reserve_segments() + low_watermark_;
     bool progress = false;
+    const uint64_t notified = work_.notified();
     if (low && !failed_) progress = co_await reclaim_some();
-    if (!progress && !stopping_) co_await work_.wait();
+    const bool missed = work_.notified() != notified;
+    if (!progress && !missed && !stopping_) co_await work_.wait();
   }
   running_ = false;
   ended_.notify_all();

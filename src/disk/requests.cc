@@ -258,7 +258,8 @@ Task<void> HybridDisk::stop() {
 }
 
 void HybridDisk::enter(State state, const std::string& reason) {
-  if (state_ == State::stopped || state_ == State::fenced || state_ == state) return;
+  // A disk that is being stopped can still find out that it may not go on; then nobody waits for it.
+  if (background_stop_ || state_ == State::fenced || state_ == state) return;
   state_ = state;
   reason_ = reason;
   log_error("disk {}: {}", name(), reason);

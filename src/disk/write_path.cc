@@ -154,6 +154,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
   while (state_ == State::online || state_ == State::stopped) {
     WriteContext context;
     context.bytes = blocks * kBlockBytes;
+    if (local_->failed()) on_local_failure(local_->failure());
     context.local_failed = !local_usable();
     context.local_has_room = local_room(blocks);
     context.cloud_has_room = cloud_room(blocks);
@@ -190,6 +191,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
         }
         on_local_failure(status);
         pending.direct = true;
+        cloud_progress_.notify_all();  // older ones may wait for this one to leave the pool
         status = co_await write_direct(lba, count, data, kind, pending, false);
         break;
       }

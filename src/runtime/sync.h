@@ -33,13 +33,17 @@ class WaitQueue {
     if (!waiters_.empty()) reactor_.schedule(waiters_.pop_front().waiter);
   }
   void notify_all() {
+    ++notified_;
     while (!waiters_.empty()) notify_one();
   }
+  /// Calls of notify_all() so far: who did something else meanwhile sees that it missed one.
+  uint64_t notified() const { return notified_; }
   bool has_waiters() const { return !waiters_.empty(); }
 
  private:
   Reactor& reactor_;
   IntrusiveList<Awaiter> waiters_;
+  uint64_t notified_ = 0;
 };
 
 /// Bounds how many of something are under way.

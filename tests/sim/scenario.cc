@@ -194,7 +194,8 @@ bool Scenario::any_running() const {
 Machine& Scenario::spare(const Machine& other_than) {
   Machine* best = nullptr;
   for (const auto& machine : run_.machines) {
-    if (machine.get() == &other_than) continue;
+    const bool frozen = machine->running() && machine->reactor().paused();
+    if (machine.get() == &other_than || frozen) continue;
     if (best == nullptr || (best->running() && !machine->running())) best = machine.get();
   }
   return *best;
