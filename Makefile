@@ -3,7 +3,6 @@
 JOBS ?= $(shell nproc)
 CMAKE = cmake -S . -G Ninja
 RUN_DIR ?= run
-SIM_SEEDS ?= 1300
 FUZZ_SECONDS ?= 600
 BENCH_DIR ?= build/bench
 
@@ -32,7 +31,7 @@ test: test-release test-sanitized test-threads
 
 test-release:
 	@tools/install-deps test
-	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release -DLATTE_SIM_SEEDS=$(SIM_SEEDS) >/dev/null
+	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release >/dev/null
 	ninja -C build/release -j$(JOBS)
 	ctest --test-dir build/release --output-on-failure -j1
 

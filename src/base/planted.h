@@ -27,10 +27,11 @@ enum class Planted {
   reuse_before_durable_tail,
   skip_inflight_order,
   rmw_without_lock,
-  no_prefix_cut,
+  skip_void_mark,
   recovery_ignores_order,
   stale_epoch_accepted,
   apply_unshipped,
+  forget_lost_blocks,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -49,10 +50,11 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::reuse_before_durable_tail, std::string_view("reuse_before_durable_tail")},
     std::pair{Planted::skip_inflight_order, std::string_view("skip_inflight_order")},
     std::pair{Planted::rmw_without_lock, std::string_view("rmw_without_lock")},
-    std::pair{Planted::no_prefix_cut, std::string_view("no_prefix_cut")},
+    std::pair{Planted::skip_void_mark, std::string_view("skip_void_mark")},
     std::pair{Planted::recovery_ignores_order, std::string_view("recovery_ignores_order")},
     std::pair{Planted::stale_epoch_accepted, std::string_view("stale_epoch_accepted")},
     std::pair{Planted::apply_unshipped, std::string_view("apply_unshipped")},
+    std::pair{Planted::forget_lost_blocks, std::string_view("forget_lost_blocks")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

@@ -66,7 +66,7 @@ bool HybridDisk::seal_wanted() const {
 }
 
 Task<void> HybridDisk::run_applier() {
-  while (!background_stop_ && (state_ == State::online || state_ == State::stopped)) {
+  while (!background_stop_ && going_on()) {
     bool progress = false;
     const uint64_t notified = apply_work_.notified();
     // As late as possible: only when all is shipped, or the cloud log must be cut to go on.
@@ -275,6 +275,7 @@ Task<bool> HybridDisk::apply_zeroes(const std::vector<log::Entry>& zeroes) {
 /// takes no more room than the segment that goes; shipping leaves that free (kCarryReserve).
 Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
   std::deque<log::Append> lost;  // stable addresses
+  if (planted(Planted::forget_lost_blocks)) co_return true;
   for (const log::TableEntry& item : content.entries) {
     if (item.entry.kind != log::EntryKind::lost && item.entry.kind != log::EntryKind::data)
       continue;
@@ -336,7 +337,7 @@ Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
     }
     // A full pool has no room for notes, and gets none before the cloud log has. So the superblock
     // calls void what the notes were to be about; it costs no more than cached copies at a restart.
-    if (!noted) void_seq = highest_seq_before(tail_order);
+    if (!noted && !planted(Planted::skip_void_mark)) void_seq = highest_seq_before(tail_order);
   }
   log::StreamSlot* slot = cloud_space_->find_stream(id_);
   LATTE_CHECK(slot != nullptr);
@@ -348,6 +349,7 @@ Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
     on_cloud_status(status);
     co_return false;
   }
+  if (planted(Planted::skip_void_mark)) pending_notes_.clear();
   std::erase_if(pending_notes_, [&](const log::Entry& note) { return note.seq <= void_seq.value; });
   std::vector<uint32_t> segments;
   cloud_stream_->cut_front(tail_order, segments);

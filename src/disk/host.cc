@@ -306,7 +306,7 @@ Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper
         "generation {}: content up to write {}; {} later writes without their "
         "predecessors were dropped",
         super.generation, image.contiguous.value, beyond);
-  if (beyond == 0 || planted(Planted::no_prefix_cut)) co_return Result<void>();
+  if (beyond == 0) co_return Result<void>();
   log::LogStream::Options options;
   options.disk_id = super.disk_id;
   options.generation = super.generation;

@@ -134,6 +134,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<IoStatus> write_direct(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
                               PendingSeq& pending, bool with_note);
   Task<void> pace(uint64_t bytes);
+  /// Neither fenced nor failed: writes may go on.
+  bool going_on() const { return state_ == State::online || state_ == State::stopped; }
   bool local_usable() const { return !pool_.failed() && !local_->failed(); }
   bool local_room(uint64_t blocks) const;
   bool cloud_room(uint64_t blocks);

@@ -129,7 +129,7 @@ Task<IoStatus> HybridDisk::wait_in_cloud(Seq seq) {
 }
 
 Task<void> HybridDisk::run_shipper() {
-  while (!background_stop_ && (state_ == State::online || state_ == State::stopped)) {
+  while (!background_stop_ && going_on()) {
     co_await await_ship_work();
     if (background_stop_) break;
     if (!ship_pending()) continue;
@@ -142,7 +142,7 @@ Task<void> HybridDisk::run_shipper() {
 
 /// Returns when there is a batch worth sending, or the disk stops.
 Task<void> HybridDisk::await_ship_work() {
-  while (!background_stop_ && (state_ == State::online || state_ == State::stopped)) {
+  while (!background_stop_ && going_on()) {
     if (ship_pending()) {
       const bool urgent = draining_ || urgent_seq_ > contiguous_seq() || !local_usable() ||
                           dirty_bytes_ >= kShipAtOnceBytes || cloud_progress_.has_waiters();
@@ -486,7 +486,7 @@ Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
   while (going && batch.admitted < batch.items.size()) {
     log::Append& append = batch.items[batch.admitted].append;
     mark_pieces(batch, batch.admitted);
-    if (cloud_stream_->failed() || background_stop_) break;
+    if (cloud_stream_->failed() || background_stop_ || !going_on()) break;
     if (!cloud_stream_->admit(append, kCarryReserve)) {
       // What is in so far can be finished, so that the applier may follow and make room.
       if (batch.admitted > batch.finished)

@@ -151,7 +151,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
   pending.lba = lba;
   pending.count = count;
   IoStatus status = IoStatus::stopped;
-  while (state_ == State::online || state_ == State::stopped) {
+  while (going_on()) {
     WriteContext context;
     context.bytes = blocks * kBlockBytes;
     if (local_->failed()) on_local_failure(local_->failure());
@@ -218,7 +218,7 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   append.data = data;
   // A write redirected from a failed pool waits for what is older: in the pool's log, or redirected
   // too.
-  while (!cloud_stream_->failed() && !background_stop_) {
+  while (!cloud_stream_->failed() && !background_stop_ && going_on()) {
     const bool oldest = &pending_seqs_.front() == &pending || with_note;
     if (oldest && cloud_room(append.data_blocks()) && cloud_stream_->admit(append, kNotesReserve))
       break;
