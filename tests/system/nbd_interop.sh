@@ -2,6 +2,7 @@
 # NBD interoperability: real clients against one export. Everything on it is overwritten.
 #
 #   nbd_interop.sh --server PROGRAM     starts tests/system/nbd_memory_server, on a unix socket and on TCP
+#   nbd_interop.sh --latte PROGRAM      creates and serves a hybrid disk on both, checks it offline at the end
 #   nbd_interop.sh --uri URI [--pid N]  against a server that runs (N: its process, to watch its memory);
 #                                       the export has at least 64 MiB and is a multiple of 1 MiB
 # Needs: nbdinfo, nbdcopy, qemu-img, qemu-io, fio, python3 with libnbd.
@@ -157,21 +158,64 @@ check_stop_under_load() { # program
   wait "$load" 2>/dev/null || true
 }
 
+# A hybrid disk of its own, served on a unix socket and on TCP; what was written must check out afterwards.
+check_latte() { # program
+  local uri
+  mkdir "$scratch/latte"
+  cat >"$scratch/latte/latte.toml" <<EOT
+[pool]
+path = "pool.img"
+size = "256MiB"
+[[disk]]
+name = "u"
+size = "64MiB"
+cloud = "file:cloud/u"
+cloud_log_size = "64MiB"
+nbd = "unix:u.sock"
+[[disk]]
+name = "t"
+size = "64MiB"
+cloud = "file:cloud/t"
+cloud_log_size = "64MiB"
+durability = "cloud"
+nbd = "tcp:127.0.0.1:0"
+[control]
+socket = "latte.ctl"
+EOT
+  "$1" create -c "$scratch/latte/latte.toml" >/dev/null
+  "$1" serve -c "$scratch/latte/latte.toml" >"$scratch/ready" 2>"$scratch/log" &
+  server_pid=$!
+  for _ in $(seq 100); do
+    if grep -q '^ready' "$scratch/ready"; then break; fi
+    sleep 0.1
+  done
+  for uri in $("$1" status -c "$scratch/latte/latte.toml" | grep -o 'nbd+\?[a-z]*://[^ ,]*'); do
+    check_all "$uri" "$server_pid"
+  done
+  stop_server
+  step "latte check"
+  "$1" check -c "$scratch/latte/latte.toml" >/dev/null 2>"$scratch/error" ||
+    fail "latte check: $(<"$scratch/error")"
+}
+
 main() {
-  local program= given= pid=
+  local program= given= pid= latte=
   while [[ $# -gt 0 ]]; do
     case $1 in
       --server) program=$2 ;;
       --uri) given=$2 ;;
+      --latte) latte=$2 ;;
       --pid) pid=$2 ;;
       *) fail "unknown argument $1" ;;
     esac
     shift 2
   done
-  if [[ -n "$given" ]]; then
+  if [[ -n "$latte" ]]; then
+    check_latte "$latte"
+  elif [[ -n "$given" ]]; then
     check_all "$given" "$pid"
   else
-    [[ -n "$program" ]] || fail "--server or --uri is needed"
+    [[ -n "$program" ]] || fail "--server, --latte or --uri is needed"
     start_server "$program" "unix:$scratch/nbd.sock"
     check_all "nbd+unix:///disk?socket=$scratch/nbd.sock" "$server_pid"
     stop_server
