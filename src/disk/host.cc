@@ -29,12 +29,12 @@ void copy_name(char (&to)[log::kNameBytes], const std::string& from) {
   std::memcpy(to, from.data(), std::min(from.size(), kMaxDiskNameBytes));
 }
 
-Error on_disk(const std::string& name, Error error) {
+}  // namespace
+
+Error Host::on_disk(const std::string& name, Error error) {
   error.message = "disk " + name + ": " + error.message;
   return error;
 }
-
-}  // namespace
 
 Host::Host(Reactor& reactor, BlockDevice& pool_device)
     : reactor_(reactor), pool_device_(pool_device) {}
@@ -258,75 +258,6 @@ Task<Result<HybridDisk*>> Host::attach(DiskOptions disk, CloudVolume& cloud) {
   item->start();
   disks_.push_back(std::move(item));
   co_return disks_.back().get();
-}
-
-Task<Result<void>> Host::take_over(DiskOptions disk, CloudVolume& cloud, std::string* report) {
-  const auto read = co_await read_super(cloud, disk);
-  if (!read) co_return read.error();
-  const log::CloudSuper current = read.value();
-  const log::StreamSlot* slot = pool_->space().find_stream(current.disk_id);
-  const Uuid own = pool_->space().id();
-  if (current.owner_pool_id == own && slot != nullptr && slot->epoch == current.epoch) {
-    if (report != nullptr) *report = "this host owns the disk already; nothing was done";
-    co_return Result<void>();
-  }
-  log::CloudSuper next = current;
-  next.owner_pool_id = own;
-  next.epoch = 0;  // differs, so that it becomes the new generation
-  // 1. From here on the old owner can't write.
-  auto swapped = co_await swap_super(cloud, current, next);
-  if (!swapped) co_return on_disk(disk.name, swapped.error());
-  // 2. End the old history at its last complete prefix.
-  auto cut = co_await cut_cloud_log(cloud, next, report);
-  if (!cut) co_return on_disk(disk.name, cut.error());
-  // 3. Only now does this pool know the disk: a take-over that was interrupted is seen by its
-  // epoch.
-  co_return co_await register_disk(disk, next, cloud.log().info().size_bytes);
-}
-
-Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper& super,
-                                       std::string* report) {
-  auto opened =
-      co_await log::SegmentSpace::open(reactor_, cloud.log(), log::SpaceKind::cloud_log, true);
-  if (!opened) co_return opened.error();
-  auto space = opened.take();
-  const CloudImage image = co_await load_cloud_image(reactor_, *space, super.disk_id, false);
-  if (image.unreadable > 0)
-    co_return Error{Errc::io,
-                    fmt::format("{}: {} segments of the cloud log can't be read now; run latte "
-                                "takeover again when the cloud answers",
-                                cloud.name(), image.unreadable)};
-  if (!image.damage.empty())
-    co_return Error{Errc::damaged,
-                    cloud.name() + ": " + image.damage.front() +
-                        "; run latte check, and restore the cloud volume from a copy"};
-  const uint64_t beyond = image.highest > image.contiguous ? image.highest - image.contiguous : 0;
-  if (report != nullptr)
-    *report = fmt::format(
-        "generation {}: content up to write {}; {} later writes without their "
-        "predecessors were dropped",
-        super.generation, image.contiguous.value, beyond);
-  if (beyond == 0) co_return Result<void>();
-  log::LogStream::Options options;
-  options.disk_id = super.disk_id;
-  options.generation = super.generation;
-  options.keep_seqs = true;
-  log::WriteAccount account;
-  log::LogStream stream(reactor_, *space, options, account);
-  stream.resume(image.stream);
-  log::Append append;
-  append.entry.seq = image.contiguous.value + 1;
-  append.entry.count = beyond;
-  append.entry.kind = log::EntryKind::cut;
-  if (!stream.admit(append, 0))
-    co_return Error{Errc::no_space, cloud.name() + ": the cloud log is full"};
-  co_await stream.completed(append);
-  IoStatus status = append.status;
-  if (status == IoStatus::ok) status = co_await stream.flush();
-  if (status != IoStatus::ok)
-    co_return Error{Errc::io, fmt::format("{}: writing the cloud log failed: {}", cloud.name(),
-                                          to_string(status))};
-  co_return Result<void>();
 }
 
 HybridDisk* Host::find(const std::string& disk_name) {

@@ -111,6 +111,8 @@ class Host {
   Task<Result<std::vector<Finding>>> check(std::vector<CheckedDisk> disks, Progress* progress);
 
  private:
+  /// The error with the disk's name in front.
+  static Error on_disk(const std::string& name, Error error);
   Task<void> check_cloud(CheckedDisk& item, const log::CloudSuper& super,
                          std::vector<Finding>& findings, Progress* progress);
   Task<void> check_local(CheckedDisk& item, const log::CloudSuper& super,

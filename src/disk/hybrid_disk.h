@@ -8,18 +8,15 @@
 //
 // Invariants:
 //  1. Every write has a seq, given at the instant it is admitted to a log. Both logs hold a disk's
-//  writes in
-//     seq order: a write goes straight to the cloud only while nothing local waits to be shipped.
+//     writes in seq order: a write goes straight to the cloud only while nothing local waits to be
+//     shipped.
 //  2. What the local layer holds is the newest version. Within a layer a block is in the index or
-//  in an
-//     extent, never in both. The cloud layer compares seqs: a lower one never replaces a higher
-//     one.
+//     in an extent, never in both. The cloud layer compares seqs: a lower one never replaces a
+//     higher one.
 //  3. contiguous_seq(): every seq up to it is durable in the cloud log or the base. It never goes
-//  back.
-//     The applier takes nothing above it to the base, and the cloud log is cut only below it.
+//     back. The applier takes nothing above it to the base, and the cloud log is cut only below it.
 //  4. Before the cloud log is cut, the pool's log is flushed: otherwise a crash could bring back an
-//  old
-//     pool copy of a block whose newest version is only in the base.
+//     old pool copy of a block whose newest version is only in the base.
 //  5. Writes that overlap are ordered by tickets where that matters (see Ticket).
 // Thread rule: one reactor, the host's. Limits: named in the .cc files.
 #pragma once
@@ -109,7 +106,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
     WaitQueue ended;
   };
 
-  // requests.cc: entry, life cycle, statistics
+  // requests.cc: entry and life cycle; disk_stats.cc: statistics, extents()
   bool refuse(IoRequest& request, IoStatus status);
   void finish(IoRequest& request, IoStatus status, TimeNs start_ns);
   Task<void> run_write(IoRequest& request);
@@ -139,11 +136,13 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   bool local_usable() const { return !pool_.failed() && !local_->failed(); }
   bool local_room(uint64_t blocks) const;
   bool cloud_room(uint64_t blocks);
+  void on_local_failure(IoStatus status);
+
+  // layers.cc
   void install_local(const log::Append& append);
   void install_cloud(Lba lba, uint64_t count, log::BlockAddress address, Seq seq);
   void install_cloud_extent(Lba lba, uint64_t count, ExtentKind kind, Seq seq);
   void forget_local(Lba lba, uint64_t count, Seq up_to);
-  void on_local_failure(IoStatus status);
 
   // read_path.cc
   Run resolve(Lba lba, uint64_t limit) const;
@@ -155,26 +154,12 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   bool is_shipped(log::BlockAddress local_address) const;
 
   // shipper.cc
-  struct ShipItem;
-  struct ShipBatch;
+  struct ShipItem;   // ship_batch.h
+  struct ShipBatch;  // ship_batch.h
   Task<void> run_shipper();
   Task<void> await_ship_work();
   Task<void> wake_shipper_at(TimeNs due_ns);
   Task<bool> ship_once();
-  Task<bool> load_ship_batch(ShipBatch& batch);
-  Task<bool> load_by_table(ShipBatch& batch, log::LogStream::ChainSegment segment,
-                           uint32_t record_block, uint32_t limit_block);
-  void take_gaps(ShipBatch& batch);
-  void take_ship_entry(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
-                       std::span<const std::byte> data, std::span<const uint32_t> crcs);
-  Task<bool> load_damaged(ShipBatch& batch, log::LogStream::ChainSegment segment,
-                          uint32_t from_block, uint32_t limit_block);
-  void add_unknown(ShipBatch& batch, log::LogPosition end, Seq seq);
-  void take_ship_record(ShipBatch& batch, const log::RecordView& record,
-                        log::BlockAddress record_address, std::span<const std::byte> data);
-  void add_ship_data(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
-                     std::span<const std::byte> data, std::span<const uint32_t> crcs);
-  Task<void> read_lost_again(ShipBatch& batch);
   Task<bool> append_ship_batch(ShipBatch& batch);
   Task<void> wait_for_cloud_room();
   Task<bool> finish_admitted(ShipBatch& batch);
@@ -190,12 +175,31 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   void note_written(log::LogPosition end);
   TimeNs oldest_unshipped_ns() const;
 
+  // ship_load.cc
+  Task<bool> load_ship_batch(ShipBatch& batch);
+  void take_ship_record(ShipBatch& batch, const log::RecordView& record,
+                        log::BlockAddress record_address, std::span<const std::byte> data);
+  void take_ship_entry(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
+                       std::span<const std::byte> data, std::span<const uint32_t> crcs);
+  void take_gaps(ShipBatch& batch);
+  void add_ship_data(ShipBatch& batch, const log::Entry& entry, log::BlockAddress address,
+                     std::span<const std::byte> data, std::span<const uint32_t> crcs);
+  Task<void> read_lost_again(ShipBatch& batch);
+
+  // ship_damaged.cc
+  Task<bool> load_by_table(ShipBatch& batch, log::LogStream::ChainSegment segment,
+                           uint32_t record_block, uint32_t limit_block);
+  Task<bool> load_damaged(ShipBatch& batch, log::LogStream::ChainSegment segment,
+                          uint32_t from_block, uint32_t limit_block);
+  void add_unknown(ShipBatch& batch, log::LogPosition end, Seq seq);
+
   // applier.cc
   struct ApplyItem;
   struct ApplyWork;
   Task<void> run_applier();
   bool apply_wanted() const;
   bool seal_wanted() const;
+  bool front_appliable() const;
   Task<bool> apply_front();
   Task<void> on_cloud_damage(uint32_t segment);
   ApplyWork gather_apply_work(const log::LogStream::ChainSegment& segment,
@@ -206,19 +210,22 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<bool> write_runs(const std::vector<ApplyItem>& items, std::span<const std::byte> bytes);
   Task<void> write_member(IoGroup& group, uint64_t offset, std::vector<iovec> iov, uint64_t length);
   Task<bool> apply_zeroes(const std::vector<log::Entry>& zeroes);
+
+  // cloud_trim.cc
   Task<bool> carry_lost(const log::SegmentContent& content);
   Seq highest_seq_before(uint64_t order) const;
   Task<bool> trim_cloud_log(uint64_t tail_order);
-  bool front_appliable() const;
   Task<bool> abandon_pool();
 
   // recover.cc
-  class LocalVisitor;
   Task<Result<void>> recover_cloud();
-  Task<Result<void>> recover_local(const std::vector<log::FoundSegment>& pool_segments);
   Task<Result<void>> account_for_gaps();
-  bool cloud_is_newer(Lba lba, Seq than) const;
   Task<bool> write_pending_notes();
+
+  // recover_local.cc
+  class LocalVisitor;
+  Task<Result<void>> recover_local(const std::vector<log::FoundSegment>& pool_segments);
+  bool cloud_is_newer(Lba lba, Seq than) const;
 
   // Reclaimable (local_cache.cc)
   size_t reclaimable_segments() const override;

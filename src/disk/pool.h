@@ -3,8 +3,7 @@
 //
 // Invariants:
 //  1. A segment is reclaimed only when the cloud log holds everything in it (its disk says so),
-//  oldest
-//     first per disk: a newer copy of a block outlives every older one.
+//     oldest first per disk: a newer copy of a block outlives every older one.
 //  2. Its disk's new tail is durable before the segment is handed out again.
 // Thread rule: the host's reactor.
 #pragma once

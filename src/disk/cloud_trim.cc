@@ -1,0 +1,140 @@
+// HybridDisk, cutting the cloud log: what must be durable elsewhere before a segment of it goes,
+// and the end of a failed pool.
+//
+// Invariants: those of applier.cc.
+#include <algorithm>
+#include <cstring>
+#include <deque>
+
+#include "base/planted.h"
+#include "disk/hybrid_disk.h"
+
+namespace latte {
+
+/// What is lost is written again at the log's head, or it would be forgotten. Blocks found lost
+/// while reading this segment are in the extents as well, under a data entry. All go into one
+/// record, which takes no more room than the segment that goes; shipping leaves that free
+/// (kCarryReserve).
+Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
+  std::deque<log::Append> lost;  // stable addresses
+  if (planted(Planted::forget_lost_blocks)) co_return true;
+  for (const log::TableEntry& item : content.entries) {
+    if (item.entry.kind != log::EntryKind::lost && item.entry.kind != log::EntryKind::data)
+      continue;
+    cloud_extents_.for_each_in(
+        Lba(item.entry.lba), item.entry.count,
+        [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {
+          if (range.kind != ExtentKind::lost || range.seq.value != item.entry.seq) return;
+          if (!lost.empty() && lost.back().entry.seq == range.seq.value &&
+              lost.back().entry.lba + lost.back().entry.count == lba.value) {
+            lost.back().entry.count += count;
+            return;
+          }
+          log::Append& append = lost.emplace_back();
+          append.entry.seq = range.seq.value;
+          append.entry.lba = lba.value;
+          append.entry.count = count;
+          append.entry.kind = log::EntryKind::lost;
+          append.cause = log::WriteCause::metadata;
+        });
+  }
+  if (lost.empty()) co_return true;
+  size_t admitted = 0;
+  while (admitted < lost.size() && !cloud_stream_->failed() &&
+         cloud_stream_->admit(lost[admitted], 0))
+    ++admitted;
+  for (size_t i = 0; i < admitted; ++i) co_await cloud_stream_->completed(lost[i]);
+  if (admitted < lost.size()) co_return false;
+  const IoStatus status = co_await cloud_stream_->flush();
+  co_return status == IoStatus::ok;
+}
+
+/// Highest seq in the cloud log's segments below `order`.
+Seq HybridDisk::highest_seq_before(uint64_t order) const {
+  uint64_t seq = 0;
+  for (const auto& segment : cloud_stream_->chain())
+    if (segment.order < order) seq = std::max<uint64_t>(seq, segment.max_seq);
+  return Seq(seq);
+}
+
+Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
+  // A flush of the stream's own may have failed with nobody asking.
+  if (local_->failed()) on_local_failure(local_->failure());
+  if (abandoning_ && !pool_abandoned_) co_return false;
+  if (!planted(Planted::trim_before_apply)) {
+    const IoStatus flushed = co_await base_.flush();
+    if (flushed != IoStatus::ok) {
+      on_cloud_status(flushed);
+      co_return false;
+    }
+  }
+  // Everything of the segments that go; contiguous_seq() is not below it (front_appliable()).
+  Seq void_seq(0);
+  if (local_usable()) {
+    const bool noted = co_await write_pending_notes();
+    const IoStatus status = co_await local_->flush();
+    if (status != IoStatus::ok) {
+      on_local_failure(status);
+      co_return false;
+    }
+    // A full pool has no room for notes, and gets none before the cloud log has. So the superblock
+    // calls void what the notes were to be about; it costs no more than cached copies at a restart.
+    if (!noted && !planted(Planted::skip_void_mark)) void_seq = highest_seq_before(tail_order);
+  }
+  log::StreamSlot* slot = cloud_space_->find_stream(id_);
+  LATTE_CHECK(slot != nullptr);
+  slot->tail_order = tail_order;
+  slot->void_seq = std::max(slot->void_seq, void_seq.value);
+  slot->floor_seq = std::max(slot->floor_seq, contiguous_seq().value);
+  const IoStatus status = co_await cloud_space_->write_super();
+  if (status != IoStatus::ok) {
+    on_cloud_status(status);
+    co_return false;
+  }
+  if (planted(Planted::skip_void_mark)) pending_notes_.clear();
+  std::erase_if(pending_notes_, [&](const log::Entry& note) { return note.seq <= void_seq.value; });
+  std::vector<uint32_t> segments;
+  cloud_stream_->cut_front(tail_order, segments);
+  for (const uint32_t segment : segments) cloud_space_->release(segment);
+  cloud_room_wanted_ = false;
+  cloud_progress_.notify_all();
+  ship_work_.notify_all();
+  co_return true;
+}
+
+/// The pool failed and everything it held has been shipped (or is known to be lost). Raise the
+/// epoch: should the device come back at the next start, its stale content is refused instead of
+/// served.
+Task<bool> HybridDisk::abandon_pool() {
+  log::CloudSuper next = super_;
+  next.generation = super_.generation + 1;
+  next.epoch = next.generation;
+  log::seal(next);
+  SuperBytes bytes;
+  std::memcpy(bytes.data(), &next, sizeof(next));
+  const auto swapped = co_await cloud_.swap_super(super_.generation, next.generation, bytes);
+  if (!swapped && swapped.error().code == Errc::busy) {
+    // An earlier try may have taken effect without our hearing of it: then the superblock is ours.
+    const auto read = co_await cloud_.read_super();
+    if (!read) co_return true;
+    const auto current = log::parse_cloud_super(read.value(), cloud_.name());
+    const bool ours = current && current.value().owner_pool_id == super_.owner_pool_id &&
+                      current.value().generation == next.generation &&
+                      current.value().epoch == next.epoch;
+    if (!ours) {
+      on_cloud_status(IoStatus::fenced);
+      co_return false;
+    }
+    super_ = current.value();
+    co_return true;
+  }
+  if (!swapped) {
+    co_await reactor_.sleep(kSecond);  // the cloud is away: again later
+    co_return true;
+  }
+  super_ = next;
+  pool_abandoned_ = true;
+  co_return true;
+}
+
+}  // namespace latte
