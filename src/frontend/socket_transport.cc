@@ -11,6 +11,9 @@
 namespace latte {
 namespace {
 
+/// Asked for; the kernel gives at most twice net.core.wmem_max (416 KiB unless it was raised).
+constexpr int kUnixSendBytes = 1 << 20;
+
 // Takes `bytes` off the front of the pieces.
 void advance(iovec*& pieces, uint32_t& count, size_t bytes) {
   while (count > 0 && bytes >= pieces->iov_len) {
@@ -29,10 +32,19 @@ void set_option(int fd, int level, int name, int value) {
   (void)::setsockopt(fd, level, name, &value, sizeof(value));
 }
 
+bool is_unix(int fd) {
+  int domain = 0;
+  socklen_t length = sizeof(domain);
+  return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+}
+
 }  // namespace
 
 SocketTransport::SocketTransport(UringReactor& reactor, int fd) : reactor_(reactor), fd_(fd) {
   LATTE_CHECK(fd >= 0);
+  // By default a unix socket takes one reply of 128 KiB: the next would wait until the client had
+  // read it. TCP finds its own size, and would stop doing so if it were given one.
+  if (is_unix(fd_)) set_option(fd_, SOL_SOCKET, SO_SNDBUF, kUnixSendBytes);
   set_option(fd_, IPPROTO_TCP, TCP_NODELAY, 1);
   // A client that lost its power would hold its place for ever: it is gone after 90 s of silence.
   set_option(fd_, SOL_SOCKET, SO_KEEPALIVE, 1);
