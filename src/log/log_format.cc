@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/crc32c.h"
 
 namespace latte::log {
@@ -53,6 +55,14 @@ bool zero_terminated(const char (&name)[kNameBytes]) {
   return std::memchr(name, 0, kNameBytes) != nullptr;
 }
 
+/// Most of anything that counts up (seqs, orders, generations, blocks): keeps sums far from
+/// overflow.
+constexpr uint64_t kMost = 1ull << 60;
+
+bool plausible(const LogPosition& position) {
+  return position.order < kMost && position.block < kMost;
+}
+
 /// Entries of a record or table: kinds known, counts in range, data blocks adding up.
 bool plausible(const Entry& entry) {
   switch (entry.kind) {
@@ -60,16 +70,17 @@ bool plausible(const Entry& entry) {
     case EntryKind::copy:
       if (entry.count == 0 || entry.count > kMaxRecordDataBlocks) return false;
       break;
+    case EntryKind::empty:
+    case EntryKind::cut:
+      if (entry.count == 0 || entry.seq == 0) return false;
+      break;
     case EntryKind::zero:
     case EntryKind::invalidate:
     case EntryKind::lost:
-    case EntryKind::empty:
-    case EntryKind::cut:
       break;
     default:
       return false;
   }
-  constexpr uint64_t kMost = 1ull << 60;  // keeps sums far from overflow
   return entry.lba < kMost && entry.count < kMost && entry.seq < kMost;
 }
 
@@ -104,9 +115,17 @@ Result<SpaceSuper> parse_space_super(std::span<const std::byte> block, std::stri
       super.segment_count < (1ull << 32) && super.first_segment_offset >= 2 * kBlockBytes &&
       super.first_segment_offset % kBlockBytes == 0 && super.first_segment_offset < (1ull << 40);
   if (!sane) return Error{Errc::damaged, fmt::format("{}: superblock fields out of range", where)};
-  for (const StreamSlot& slot : super.streams)
+  for (const StreamSlot& slot : super.streams) {
     if (!zero_terminated(slot.name))
       return Error{Errc::damaged, fmt::format("{}: disk name without end", where)};
+    if (slot.epoch >= kMost || slot.tail_order >= kMost || slot.floor_seq >= kMost ||
+        slot.void_seq >= kMost)
+      return Error{Errc::damaged, fmt::format("{}: a disk's fields are out of range", where)};
+    const auto same = [&](const StreamSlot& other) { return other.disk_id == slot.disk_id; };
+    if (!slot.disk_id.is_nil() &&
+        std::count_if(super.streams.begin(), super.streams.end(), same) > 1)
+      return Error{Errc::damaged, fmt::format("{}: holds one disk twice", where)};
+  }
   return super;
 }
 
@@ -115,13 +134,15 @@ Result<CloudSuper> parse_cloud_super(std::span<const std::byte> block, std::stri
   auto checked = check_super(block, kCloudMagic, super, where);
   if (!checked) return checked.error();
   if (super.size_bytes == 0 || super.size_bytes % kBlockBytes != 0 || super.disk_id.is_nil() ||
-      super.size_bytes > (1ull << 50) || !zero_terminated(super.name))
+      super.size_bytes > (1ull << 50) || super.generation >= kMost ||
+      super.epoch > super.generation || !zero_terminated(super.name))
     return Error{Errc::damaged, fmt::format("{}: superblock fields out of range", where)};
   return super;
 }
 
 bool parse_segment_header(std::span<const std::byte> block, SegmentHeader& out) {
-  return parse_block(block, kSegmentMagic, out);
+  return parse_block(block, kSegmentMagic, out) && out.generation < kMost && out.order < kMost &&
+         plausible(out.previous_end) && plausible(out.durable) && plausible(out.completed);
 }
 
 bool parse_segment_footer(std::span<const std::byte> block, uint32_t segment_blocks,

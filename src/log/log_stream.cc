@@ -274,8 +274,9 @@ void LogStream::seal_segment() {
   batch->memory = Buffer(size_t{blocks + 1} * kBlockBytes);
   std::memset(batch->memory.data(), 0, batch->memory.size());
   std::memcpy(batch->memory.data(), table_.data(), table_.size() * sizeof(TableEntry));
-  std::memcpy(batch->memory.data() + table_.size() * sizeof(TableEntry), table_crcs_.data(),
-              table_crcs_.size() * sizeof(uint32_t));
+  if (!table_crcs_.empty())
+    std::memcpy(batch->memory.data() + table_.size() * sizeof(TableEntry), table_crcs_.data(),
+                table_crcs_.size() * sizeof(uint32_t));
   SegmentFooter footer{};
   footer.salt = salt_;
   footer.order = segment.order;

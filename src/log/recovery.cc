@@ -120,7 +120,9 @@ class Recoverer {
     if (was_cut) co_return;
     out_.chain.push_back(segment);
     // A last segment that ends cleanly goes on. Behind a cut there may be records that look valid.
-    if (preloaded && !cut_ && !content.unreadable && !content.gap_inside) {
+    // One without any record (its first was lost with the power) could never be sealed: it ends here.
+    const bool clean = !cut_ && !content.unreadable && !content.gap_inside;
+    if (preloaded && clean && content.record_count > 0) {
       LATTE_CHECK(segment.used_blocks == content.end_block);
       out_.open = true;
       out_.next_index = content.record_count;
