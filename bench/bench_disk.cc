@@ -47,7 +47,7 @@ void BenchDisk::attach() {
   disk_ = expect("disk", run_task(reactor_, host_->attach(disk_options_, *cloud_)));
 }
 
-void BenchDisk::stop() { run_task(reactor_, host_->stop()); }
+void BenchDisk::stop() { expect("stop", run_task(reactor_, host_->stop())); }
 
 ScratchDirectory::ScratchDirectory(const std::string& parent) {
   path_ = parent + "/latte-bench-XXXXXX";

@@ -68,8 +68,8 @@ int run_serve(const Arguments& arguments) {
   signals.wait();
   tell_service_manager(kServiceStopping);
   // First the disks, which also ends drains that control clients wait for.
-  server.value()->stop();
-  return kExitOk;
+  const Result<void> stopped = server.value()->stop();
+  return stopped ? kExitOk : report(stopped.error(), kExitFailed);
 }
 
 }  // namespace latte

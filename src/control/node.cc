@@ -81,13 +81,13 @@ Result<HybridDisk*> Node::attach(const DiskConfig& disk) {
   return error;
 }
 
-void Node::stop_host() {
-  if (!pool_read_ || std::exchange(host_stopped_, true)) return;
-  engine_->call([&] { return host_->stop(); });
+Result<void> Node::stop_host() {
+  if (!pool_read_ || std::exchange(host_stopped_, true)) return {};
+  return engine_->call([&] { return host_->stop(); });
 }
 
 Node::~Node() {
-  if (options_.access == Access::read_write) stop_host();
+  if (options_.access == Access::read_write) (void)stop_host();
   // Nothing is under way once the thread has ended; then the rest may go, the reactor last.
   if (engine_) engine_->stop();
 }

@@ -47,7 +47,8 @@ class Node {
   /// open_cloud() and Host::attach(). Errors: of either.
   Result<HybridDisk*> attach(const DiskConfig& disk);
   /// Clean stop of all disks; then only engine() and stats work. Twice is fine.
-  void stop_host();
+  /// Error: as Host::stop().
+  Result<void> stop_host();
 
   EngineThread& engine() { return *engine_; }
   Host& host() { return *host_; }

@@ -97,18 +97,18 @@ Result<void> Server::listen(Served& served) {
   return {};
 }
 
-void Server::stop() {
-  if (stopped_ || !node_) return;
+Result<void> Server::stop() {
+  if (stopped_ || !node_) return {};
   stopped_ = true;
   const StepTimer timer("stopped");
   stopping_ = true;
   for (Served& served : disks_)
     if (served.nbd) node_->engine().call([&] { return served.nbd->stop(); });
-  node_->stop_host();
+  return node_->stop_host();
 }
 
 Server::~Server() {
-  stop();
+  (void)stop();
   if (!node_) return;
   // Clients that were cut off may still wait for a device; the engine's end ends them.
   node_->engine().stop();

@@ -41,7 +41,9 @@ class Server {
 
   /// Clean stop: clients' requests end and are answered, everything acknowledged is flushed.
   /// drain()s under way end with an error. snapshot() goes on working.
-  void stop();
+  /// Error: io, where something may be lost with the host's power; the server has stopped all the
+  /// same.
+  Result<void> stop();
 
   StatusSnapshot snapshot();
   /// Everything of a disk into its base. Errors: not_found, busy (a drain is under way), as

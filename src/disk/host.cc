@@ -273,9 +273,15 @@ Task<Result<void>> Host::drain(const std::string& disk_name, Progress* progress)
   co_return co_await disk->drain(progress);
 }
 
-Task<void> Host::stop() {
-  for (auto& disk : disks_) co_await disk->stop();
+Task<Result<void>> Host::stop() {
+  Result<void> result;
+  for (auto& disk : disks_) {
+    const auto stopped = co_await disk->stop();
+    if (!stopped) log_error("{}", stopped.error().message);
+    if (result) result = stopped;
+  }
   if (pool_ != nullptr) co_await pool_->stop();
+  co_return result;
 }
 
 HostStats Host::stats() {

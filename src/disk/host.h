@@ -99,7 +99,9 @@ class Host {
   /// not_owner (fenced meanwhile).
   Task<Result<void>> drain(const std::string& disk_name, Progress* progress);
   /// Clean stop: refuses new requests, finishes those under way, flushes, stops background work.
-  Task<void> stop();
+  /// Error: io, if a pool failed and the cloud did not get all of it instead; see
+  /// HybridDisk::stop().
+  Task<Result<void>> stop();
   HostStats stats();
 
   /// Offline verification of the pool and, for each disk, of cloud log and base, reading every byte

@@ -57,7 +57,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   /// Starts shipping and applying; requests are accepted from now on.
   void start();
   /// Refuses new requests, lets those under way end, flushes, stops background work.
-  Task<void> stop();
+  /// Error: io, where a failed pool holds what neither it nor the cloud has for good.
+  Task<Result<void>> stop();
   /// Everything into the base, and the cloud log empty.
   Task<Result<void>> drain(Progress* progress);
   DiskStats stats() const;
@@ -88,7 +89,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
     Seq seq;
     Lba lba;
     uint64_t count = 0;
-    bool direct = false;  ///< on its way to the cloud log
+    bool direct = false;        ///< on its way to the cloud log
+    bool in_cloud_log = false;  ///< admitted there
   };
   /// A stretch of blocks that one device request can read.
   struct Run {
@@ -114,6 +116,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<void> run_read(IoRequest& request);
   Task<void> run_flush(IoRequest& request);
   Task<IoStatus> flush_disk();
+  Task<void> settle();
   Task<void> forward_room(WaitQueue& freed);
   void enter(State state, const std::string& reason);
   void on_cloud_status(IoStatus status);
@@ -135,7 +138,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   bool going_on() const { return state_ == State::online || state_ == State::stopped; }
   bool local_usable() const { return !pool_.failed() && !local_->failed(); }
   bool local_room(uint64_t blocks) const;
-  bool cloud_room(uint64_t blocks);
+  bool cloud_room(uint64_t blocks, const PendingSeq* own);
   void on_local_failure(IoStatus status);
 
   // layers.cc

@@ -14,6 +14,10 @@ namespace {
 /// How long a read of a block that only the cloud has is tried while the cloud answers with errors.
 constexpr TimeNs kCloudReadLimitNs = 30 * kSecond;
 
+/// How long a stop waits for the cloud to get what a failed pool can't keep.
+constexpr TimeNs kStopShipNs = 30 * kSecond;
+constexpr TimeNs kStopLookNs = 10 * kMillisecond;
+
 bool aligned(const IoRequest& request) {
   return request.offset % kBlockBytes == 0 && request.length % kBlockBytes == 0 &&
          request.iov_count == 1 &&
@@ -228,13 +232,27 @@ Task<void> HybridDisk::forward_room(WaitQueue& freed) {
   active_ended_.notify_all();
 }
 
-Task<void> HybridDisk::stop() {
+/// A stopped disk takes no longer than its flush: what is dirty stays in the pool. Unless the pool
+/// can't be flushed: then the cloud gets it, if it answers.
+Task<void> HybridDisk::settle() {
+  IoStatus status = local_->failed() ? local_->failure() : co_await local_->flush();
+  if (status == IoStatus::ok) co_return;
+  on_local_failure(status);
+  const TimeNs limit_ns = reactor_.now() + kStopShipNs;
+  while (ship_pending() && going_on() && reactor_.now() < limit_ns) {
+    ship_work_.notify_all();
+    co_await reactor_.sleep(kStopLookNs);
+  }
+}
+
+Task<Result<void>> HybridDisk::stop() {
   const bool was_online = state_ == State::online;
   if (was_online) state_ = State::stopped;
   pool_.room().notify_all();
   cloud_progress_.notify_all();
-  // A stopped disk takes no longer than its flush: what is dirty stays in the pool.
   while (active_ > 0) co_await active_ended_.wait();
+  if (was_online) co_await settle();
+  const bool unsafe = was_online && going_on() && local_->failed() && ship_pending();
   background_stop_ = true;
   base_.stop();
   cloud_log_device_.stop();
@@ -245,14 +263,18 @@ Task<void> HybridDisk::stop() {
   pool_.room().notify_all();
   if (cloud_space_) cloud_space_->freed().notify_all();
   while (background_tasks_ > 0) co_await active_ended_.wait();
-  if (local_ && !local_->failed()) {
-    const IoStatus status = co_await local_->flush();
-    if (status != IoStatus::ok)
-      log_error("disk {}: flushing the pool at stop failed: {}", name(), to_string(status));
-  }
   if (local_) co_await local_->quiesce();
   if (cloud_stream_) co_await cloud_stream_->quiesce();
   state_ = State::stopped;
+  if (unsafe)
+    co_return Error{
+        Errc::io,
+        fmt::format(
+            "disk {}: the pool {} failed ({}), and {} bytes did not reach the cloud in {} s; they "
+            "may be lost with the host's power: serve the disk again before",
+            name(), pool_.space().device().info().name, to_string(local_->failure()), dirty_bytes_,
+            kStopShipNs / kSecond)};
+  co_return Result<void>();
 }
 
 void HybridDisk::enter(State state, const std::string& reason) {

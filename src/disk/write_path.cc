@@ -91,13 +91,16 @@ bool HybridDisk::local_room(uint64_t blocks) const {
          local_->has_room(static_cast<uint32_t>(blocks), pool_.reserve_segments());
 }
 
-/// May a write go straight to the cloud log? Not while older local ones are still to be shipped:
-/// they would come behind it in the log, which is applied and cut in order.
-bool HybridDisk::cloud_room(uint64_t blocks) {
+/// May a write go straight to the cloud log? Only behind all that are older, which is all others for one
+/// that has no seq yet (`own` null): the log is applied and cut in order.
+bool HybridDisk::cloud_room(uint64_t blocks, const PendingSeq* own) {
   if (cloud_stream_->failed() || ship_pending()) return false;
-  bool local_under_way = false;
-  pending_seqs_.for_each([&](PendingSeq& pending) { local_under_way |= !pending.direct; });
-  return !local_under_way && cloud_stream_->has_room(static_cast<uint32_t>(blocks), kNotesReserve);
+  bool behind = true;
+  pending_seqs_.for_each([&](PendingSeq& pending) {
+    const bool older = own == nullptr || pending.seq < own->seq;
+    behind &= !older || pending.in_cloud_log;
+  });
+  return behind && cloud_stream_->has_room(static_cast<uint32_t>(blocks), kNotesReserve);
 }
 
 Task<IoStatus> HybridDisk::write_unaligned(uint64_t offset, std::span<const std::byte> data) {
@@ -158,7 +161,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
     if (local_->failed()) on_local_failure(local_->failure());
     context.local_failed = !local_usable();
     context.local_has_room = local_room(blocks);
-    context.cloud_has_room = cloud_room(blocks);
+    context.cloud_has_room = cloud_room(blocks, nullptr);
     const Tier tier = policy_.choose(context);
     if (!context.local_has_room) pool_.want_room();
     if (tier == Tier::cloud && context.cloud_has_room) {
@@ -220,14 +223,17 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   // A write redirected from a failed pool waits for what is older: in the pool's log, or redirected
   // too.
   while (!cloud_stream_->failed() && !background_stop_ && going_on()) {
-    const bool oldest = &pending_seqs_.front() == &pending || with_note;
-    if (oldest && cloud_room(append.data_blocks()) && cloud_stream_->admit(append, kNotesReserve))
+    if (cloud_room(append.data_blocks(), &pending) && cloud_stream_->admit(append, kNotesReserve))
       break;
     co_await wait_for_cloud_room();
   }
   const bool admitted = append.linked();
   if (!admitted && !cloud_stream_->failed()) co_return IoStatus::stopped;
-  if (admitted) co_await cloud_stream_->completed(append);
+  if (admitted) {
+    pending.in_cloud_log = true;
+    cloud_progress_.notify_all();  // the next one's turn
+    co_await cloud_stream_->completed(append);
+  }
   IoStatus status = cloud_stream_->failure();
   // Acknowledged means durable here: the pool has no copy that would survive this process.
   if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))

@@ -9,8 +9,9 @@ namespace latte::simtest {
 namespace {
 constexpr TimeNs kPatienceNs = 300 * kSecond;
 
-Task<void> stop_host(Host* host, bool* done) {
-  co_await host->stop();
+Task<void> stop_host(Host* host, bool* clean, bool* done) {
+  const Result<void> stopped = co_await host->stop();
+  *clean = stopped.ok();
   *done = true;
 }
 
@@ -182,9 +183,14 @@ void Scenario::stop_cleanly() {
     session->work.notify_all();
   }
   bool done = false;
-  machine.spawn(stop_host(&machine.host(), &done));
+  bool clean = false;
+  machine.spawn(stop_host(&machine.host(), &clean, &done));
   if (!wait("clean stop", kPatienceNs, [&] { return done; })) return;
-  kill(machine, true, Loss::process);
+  if (!clean && !machine.suspect &&
+      std::none_of(run_.disks.begin(), run_.disks.end(),
+                   [](const auto& disk) { return disk->damaged; }))
+    run_.fail("1 (clean stop)", "{}: nothing is broken, but it could not flush", machine.name());
+  kill(machine, true, clean ? Loss::process : Loss::power);
   check_offline(machine);
   if (!run_.failed()) bring_up(machine, owned(machine));
 }
