@@ -14,6 +14,14 @@ namespace {
 constexpr uint32_t kShipBlocks = 1040;
 static_assert(kShipBlocks >= log::kMaxRecordDataBlocks + log::kMaxHeaderBlocks);
 
+/// Could this disk have written the record? A table and a record that contradict each other are
+/// damage, even if the checksums of both match.
+bool fits(const log::RecordView& record, Seq next_seq, uint64_t block_count) {
+  return std::all_of(record.entries.begin(), record.entries.end(), [&](const log::Entry& entry) {
+    return Seq(entry.seq) < next_seq && range_within(entry.lba, entry.count, block_count);
+  });
+}
+
 }  // namespace
 
 Task<bool> HybridDisk::load_ship_batch(ShipBatch& batch) {
@@ -49,6 +57,7 @@ Task<bool> HybridDisk::load_ship_batch(ShipBatch& batch) {
       const auto rest = batch.bytes.span().subspan(size_t{at - first} * kBlockBytes);
       if (!log::parse_record(rest, segment.salt, at, space.segment_blocks(), record, need)) break;
       if (size_t{record.total_blocks()} * kBlockBytes > rest.size()) break;
+      if (!fits(record, next_seq_, block_count_)) break;
       const auto data = rest.subspan(size_t{record.header.header_blocks} * kBlockBytes);
       take_ship_record(batch, record, space.address(segment.segment, at), data);
       at += record.total_blocks();
