@@ -2,8 +2,7 @@
 //
 // Invariants of a Config:
 //  1. Everything in it was checked on its own and against the rest, so that what follows can only
-//  fail
-//     for what is outside the file.
+//     fail for what is outside the file.
 //  2. All paths are absolute; relative ones were relative to the file.
 // Thread rule: none; a plain value. Limits: kMaxConfigBytes, kMaxDisks disks.
 #pragma once

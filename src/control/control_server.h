@@ -8,8 +8,7 @@
 //
 // Invariants:
 //  1. Whatever a client sends or does not send, its connection ends within the limits below, but
-//  for a
-//     drain, which ends with the drain; a client that leaves does not stop its drain.
+//     for a drain, which ends with the drain; a client that leaves does not stop its drain.
 // Thread rule: start() and stop() on one thread. A thread accepts, one more serves each connection.
 // Limits: kMaxConnections at a time, kMaxLineBytes a request, kRequestMs to send it, kReplyMs to
 // take a line.

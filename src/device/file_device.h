@@ -5,8 +5,7 @@
 //  1. The size is fixed at open. A read that finds the file shorter is an I/O error, never zeroes.
 //  2. Short transfers are continued; a request completes once, wholly done or failed.
 //  3. A discarded or zeroed range reads as zeroes, also where the file system can't punch holes:
-//  then
-//     zeroes are written in pieces of at most kZeroPieceBytes.
+//     then zeroes are written in pieces of at most kZeroPieceBytes.
 // Thread rule: one reactor. Destroy it only when no request is under way (or after
 // UringReactor::shutdown()). Limits: reads and writes up to info().max_request_bytes; memory for a
 // request's state grows to the most ever under way together and is then reused.

@@ -3,9 +3,8 @@
 //
 // Invariants:
 //  1. A request holds a slot from when its header is parsed until its reply is sent or given up;
-//  slots
-//     and the memory of their data are bounded (Limits). Without room nothing more is read from
-//     this client: one that never reads its replies holds that much and no more.
+//     slots and the memory of their data are bounded (Limits). Without room nothing more is read
+//     from this client: one that never reads its replies holds that much and no more.
 //  2. A request that reached the device is waited for, whatever happens to the client.
 //  3. One receive and one send are under way at most; replies leave in order of completion.
 //  4. A refused write's payload is read and thrown away before the refusal is sent.

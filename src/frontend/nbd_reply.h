@@ -2,8 +2,8 @@
 //
 // Invariants:
 //  1. A reply is one header and at most one piece of data right behind it; with structured replies
-//  that
-//     is one chunk with the DONE flag, so replies are never fragmented (DF is always honoured).
+//     that is one chunk with the DONE flag, so replies are never fragmented (DF is always
+//     honoured).
 //  2. A read is answered with a structured reply exactly if those were agreed on.
 // Thread rule: none. Limits: kMaxReplyHeaderBytes; kMaxStatusExtents extents a block status reply.
 #pragma once

@@ -3,8 +3,7 @@
 // Invariants:
 //  1. The exports are complete before start() and never change after it.
 //  2. A client's connection outlives the server if the device under it does not answer; it keeps
-//  what it
-//     needs (the table of exports) alive. The devices must outlive all of that.
+//     what it needs (the table of exports) alive. The devices must outlive all of that.
 // Thread rule: the reactor's thread. Limits: NbdServerOptions::connections clients; more are turned
 // away. Each may take what nbd::Limits say: see memory_bound_bytes().
 #pragma once

@@ -3,7 +3,7 @@
 // Invariants:
 //  1. readable() is one contiguous span; writable() is the room behind it.
 //  2. Moving bytes to the front happens only in writable(), so spans from readable() live until
-//  then.
+//     then.
 // Thread rule: one owner. Limits: its capacity, fixed at construction.
 #pragma once
 

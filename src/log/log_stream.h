@@ -4,8 +4,7 @@
 //
 // Invariants:
 //  1. Appends complete in the order in which they were admitted, whatever order the device answers
-//  in.
-//     So an acknowledged append implies all before it, and recovery may stop at the first gap.
+//     in. So an acknowledged append implies all before it, and recovery may stop at the first gap.
 //  2. Room is reserved at admission: an admitted append never waits for a free segment.
 //  3. After the first device error everything later fails too (the stream is `failed`); nothing is
 //     written behind a gap.

@@ -3,12 +3,10 @@
 //
 // Invariants:
 //  1. A message whose post() returned true is run once, on the reactor, in the order of the posts
-//  of
-//     one thread - unless the reactor is destroyed first.
+//     of one thread - unless the reactor is destroyed first.
 //  2. Writer: publish the message, then look whether the reactor sleeps. Reader: say that it
-//  sleeps, then
-//     look for messages. Both in sequentially consistent order, so one of the two sees the other
-//     and no message waits beside a sleeping reactor.
+//     sleeps, then look for messages. Both in sequentially consistent order, so one of the two sees
+//     the other and no message waits beside a sleeping reactor.
 // Thread rule: post() and wake() on any thread; the rest on the reactor's thread.
 // Limits: kCapacity messages wait; post() refuses more.
 #pragma once

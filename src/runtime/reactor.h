@@ -6,8 +6,7 @@
 //
 // Invariants:
 //  1. Nothing is resumed from inside another coroutine's stack except by symmetric transfer:
-//  wake-ups
-//     go through the ready queue, in order.
+//     wake-ups go through the ready queue, in order.
 //  2. Root tasks belong to the reactor; destroy_tasks() ends them wherever they are suspended.
 // Thread rule: every function is for the reactor's own thread.
 // Limits: none on ready entries by count; each suspended coroutine is in the queue at most once.

@@ -7,12 +7,11 @@
 //
 // Invariants:
 //  1. An operation's memory (its UringOp and the buffers it names) lives until `complete` was
-//  called or
-//     shutdown() returned; destroying a UringOp that is under way is a programmer's error.
+//     called or shutdown() returned; destroying a UringOp that is under way is a programmer's
+//     error.
 //  2. Completions are never delivered from inside submit(): always from the loop.
 //  3. The kernel sees the ring from one thread only: the first that calls run(). Operations
-//  submitted
-//     before that wait for it.
+//     submitted before that wait for it.
 // Thread rule: create() anywhere; run() always on the same thread; stop(), mailbox() and
 // on_reactor_thread() on any thread; everything else on the reactor's thread.
 // Limits: any number of operations under way; those beyond the submission ring wait in order.

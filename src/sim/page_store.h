@@ -4,7 +4,7 @@
 //
 // Invariants:
 //  1. A page's memory never changes after it was made: durable, pending and current contents share
-//  it.
+//     it.
 //  2. current = durable overlaid with the pending writes, in order.
 // Thread rule: one world. Memory: pages written, 4 KiB each per version alive; unwritten space
 // costs 8 bytes per 2 MiB.

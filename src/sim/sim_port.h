@@ -4,8 +4,7 @@
 //
 // Invariants:
 //  1. A request takes effect once, either when it is submitted or when it completes; which of the
-//  two is
-//     drawn, so requests under way together take effect in any order.
+//     two is drawn, so requests under way together take effect in any order.
 //  2. After drop_requests() no request of the former process is touched.
 // Thread rule: one world.
 #pragma once

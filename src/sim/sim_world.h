@@ -4,8 +4,7 @@
 //
 // Invariants:
 //  1. Nothing depends on wall clock, addresses, or hash order; events of one instant run in the
-//  order in
-//     which they were posted, reactors in the order in which they were made.
+//     order in which they were posted, reactors in the order in which they were made.
 //  2. Time moves only when no running reactor has anything to do.
 //  3. hash() covers every event and every turn: two runs with one hash did the same.
 // Thread rule: a world and all that lives in it belong to one thread.
