@@ -6,6 +6,7 @@
 
 #include "base/crc32c.h"
 #include "base/planted.h"
+#include "log/segment_read_ahead.h"
 
 namespace latte::log {
 namespace {
@@ -45,7 +46,12 @@ class Recoverer {
  public:
   Recoverer(SegmentSpace& space, StreamVisitor& visitor, std::vector<Link> links, uint64_t boot_id,
             StreamRecovery& out)
-      : space_(space), visitor_(visitor), links_(std::move(links)), boot_id_(boot_id), out_(out) {}
+      : space_(space),
+        visitor_(visitor),
+        links_(std::move(links)),
+        boot_id_(boot_id),
+        out_(out),
+        read_ahead_(space, wanted_segments()) {}
 
   Task<void> run() {
     co_await find_durable_mark();
@@ -77,6 +83,16 @@ class Recoverer {
     durable_ = std::max(flushed_, completed);
   }
 
+  /// The last segment without a footer is loaded before the others, for its marks.
+  bool loaded_first(size_t i) const { return i + 1 == links_.size() && !links_[i].found.sealed; }
+
+  std::vector<SegmentReadAhead::Wanted> wanted_segments() const {
+    std::vector<SegmentReadAhead::Wanted> wanted;
+    for (size_t i = 0; i < links_.size(); ++i)
+      if (!loaded_first(i)) wanted.push_back({links_[i].found, links_[i].limit_block});
+    return wanted;
+  }
+
   bool same_boot(const Link& link) const {
     return boot_id_ != 0 && link.found.header.boot_id == boot_id_;
   }
@@ -97,12 +113,12 @@ class Recoverer {
     const Link& link = links_[i];
     const uint64_t order = link.found.header.order;
     const bool is_last = i + 1 == links_.size();
-    const bool preloaded = is_last && !link.found.sealed;
+    const bool preloaded = loaded_first(i);
     SegmentContent content;
     if (preloaded)
       content = std::move(last_);
     else
-      content = co_await load_segment(space_, link.found, link.limit_block);
+      content = co_await read_ahead_.next();
     if (content.unreadable) ++out_.unreadable;
     space_.set_order(link.found.segment, order);
     LogStream::ChainSegment segment{link.found.segment, order, link.found.header.salt, 0, 1,
@@ -212,6 +228,7 @@ class Recoverer {
   std::vector<Link> links_;
   uint64_t boot_id_;
   StreamRecovery& out_;
+  SegmentReadAhead read_ahead_;
   SegmentContent last_;
   LogPosition flushed_;
   LogPosition durable_;  // flushed, or completed under the present boot

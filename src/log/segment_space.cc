@@ -90,7 +90,8 @@ Task<Result<std::unique_ptr<SegmentSpace>>> SegmentSpace::open(Reactor& reactor,
 
 SegmentSpace::SegmentSpace(Reactor& reactor, BlockDevice& device, const SpaceSuper& super,
                            bool keep_seqs)
-    : device_(device),
+    : reactor_(reactor),
+      device_(device),
       super_(super),
       segment_blocks_(super.segment_bytes / kBlockBytes),
       segments_(super.segment_count),

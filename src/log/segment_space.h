@@ -48,6 +48,7 @@ class SegmentSpace {
                                                           SpaceKind kind, bool keep_seqs);
 
   const Uuid& id() const { return super_.space_id; }
+  Reactor& reactor() { return reactor_; }
   BlockDevice& device() { return device_; }
   uint32_t segment_blocks() const { return segment_blocks_; }
   uint64_t segment_count() const { return super_.segment_count; }
@@ -140,6 +141,7 @@ class SegmentSpace {
   void unpin(uint32_t segment);
   void make_free(uint32_t segment);
 
+  Reactor& reactor_;
   BlockDevice& device_;
   SpaceSuper super_;
   uint32_t segment_blocks_;
