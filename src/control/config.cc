@@ -36,6 +36,11 @@ constexpr uint64_t kMinPoolSegmentBytes = 64u << 10;
 constexpr uint64_t kMaxPoolSegmentBytes = 64u << 20;
 constexpr size_t kMaxShownValueBytes = 80;
 constexpr size_t kMaxSocketPathBytes = 107;  // the kernel's
+constexpr std::array<std::pair<std::string_view, vhost::Polling>, 3> kPollings = {{
+    {"adaptive", vhost::Polling::adaptive},
+    {"always", vhost::Polling::always},
+    {"never", vhost::Polling::never},
+}};
 constexpr std::array<std::pair<std::string_view, LogLevel>, 4> kLogLevels = {{
     {"debug", LogLevel::debug},
     {"info", LogLevel::info},
@@ -155,16 +160,24 @@ class Parser {
       return true;
     };
   }
-  Set address(ListenAddress& out) {
+  Set address(std::optional<ListenAddress>& out) {
     return [this, &out](const toml::node& node, const std::string& key) {
       std::string value;
       if (!text(value)(node, key)) return false;
       auto parsed = ListenAddress::parse(value);
       if (!parsed) return fail(node, key, "is no address: " + parsed.error().message);
       out = parsed.take();
-      if (out.kind != ListenAddress::Kind::unix_socket) return true;
-      out.path = resolve(out.path);
-      return socket_path_fits(node, key, out.path);
+      if (out->kind != ListenAddress::Kind::unix_socket) return true;
+      out->path = resolve(out->path);
+      return socket_path_fits(node, key, out->path);
+    };
+  }
+  Set unix_address(std::optional<ListenAddress>& out) {
+    return [this, &out](const toml::node& node, const std::string& key) {
+      if (!address(out)(node, key)) return false;
+      if (out->kind == ListenAddress::Kind::unix_socket) return true;
+      return fail(node, key, "is no unix socket; guest memory can't be shared over TCP, write "
+                             "unix:PATH");
     };
   }
   bool socket_path_fits(const toml::node& node, const std::string& key, const std::string& path_) {
@@ -228,14 +241,40 @@ class Parser {
         {"name", true, [&](auto& n, auto& k) { return read_name(n, k, disk.options.name); }},
         {"size", true, size(disk.options.size_bytes, kBlockBytes)},
         {"cloud", true, [&](auto& n, auto& k) { return read_cloud(n, k, disk); }},
-        {"nbd", true, address(disk.nbd)},
+        {"nbd", false, address(disk.nbd)},
+        {"vhost", false, unix_address(disk.vhost)},
+        {"vhost_queues", false, [&](auto& n, auto& k) { return read_queues(n, k, disk); }},
+        {"polling", false, [&](auto& n, auto& k) { return read_polling(n, k, disk); }},
         {"durability", false, [&](auto& n, auto& k) { return read_durability(n, k, disk); }},
         {"max_lag", false, [&](auto& n, auto& k) { return read_lag(n, k, disk.options); }},
         {"cloud_log_size", false, [&](auto& n, auto& k) { return read_log_size(n, k, disk); }},
         {"cloud_limits", false,
          table([&](auto& t, auto& k) { return read_limits(t, k, disk.cloud_limits); })},
     };
-    return read_table(inner, key, keys);
+    if (!read_table(inner, key, keys)) return false;
+    if (disk.nbd || disk.vhost) return true;
+    error_ = Error{Errc::invalid,
+                   fmt::format("{}: {} {} has neither nbd nor vhost; add one, or both",
+                               place(inner.source()), key, disk.options.name)};
+    return false;
+  }
+  bool read_queues(const toml::node& node, const std::string& key, DiskConfig& disk) {
+    const auto* number = node.as_integer();
+    if (number == nullptr || number->get() < 1 || number->get() > int64_t{vhost::kMaxQueues})
+      return fail(node, key, fmt::format("is not allowed; write a number from 1 to {}",
+                                         vhost::kMaxQueues));
+    disk.vhost_options.queues = static_cast<uint32_t>(number->get());
+    return true;
+  }
+  bool read_polling(const toml::node& node, const std::string& key, DiskConfig& disk) {
+    std::string value;
+    if (!text(value)(node, key)) return false;
+    const auto* found = std::find_if(kPollings.begin(), kPollings.end(),
+                                     [&](const auto& polling) { return polling.first == value; });
+    if (found == kPollings.end())
+      return fail(node, key, "is not allowed; write \"adaptive\", \"always\" or \"never\"");
+    disk.vhost_options.polling = found->second;
+    return true;
   }
   bool read_name(const toml::node& node, const std::string& key, std::string& name) {
     if (!text(name)(node, key)) return false;
@@ -366,15 +405,19 @@ class Parser {
     for (size_t i = 0; i < config_.disks.size(); ++i) {
       const DiskConfig& disk = config_.disks[i];
       const auto& item = root["disk"][i];
-      const bool unix_socket = disk.nbd.kind == ListenAddress::Kind::unix_socket;
       if (!take(*item["name"].node(), "disk.name", "disk " + disk.options.name) ||
-          !take(*item["cloud"].node(), "disk.cloud", "path " + disk.cloud_directory) ||
-          !((!unix_socket && disk.nbd.port == 0) ||
-            take(*item["nbd"].node(), "disk.nbd",
-                 unix_socket ? "path " + disk.nbd.path : disk.nbd.to_string())))
+          !take(*item["cloud"].node(), "disk.cloud", "path " + disk.cloud_directory))
+        return false;
+      if (disk.nbd && !take_address(*item["nbd"].node(), "disk.nbd", *disk.nbd)) return false;
+      if (disk.vhost && !take_address(*item["vhost"].node(), "disk.vhost", *disk.vhost))
         return false;
     }
     return true;
+  }
+  bool take_address(const toml::node& node, const std::string& key, const ListenAddress& address_) {
+    const bool unix_socket = address_.kind == ListenAddress::Kind::unix_socket;
+    if (!unix_socket && address_.port == 0) return true;  // the kernel chooses one that is free
+    return take(node, key, unix_socket ? "path " + address_.path : address_.to_string());
   }
   // Each name, path and address belongs to one key.
   bool take(const toml::node& node, const std::string& key, const std::string& what) {

@@ -18,6 +18,7 @@
 #include "device/throttle.h"
 #include "disk/host.h"
 #include "frontend/listen_address.h"
+#include "frontend/vhost_user_server.h"
 
 namespace latte {
 
@@ -42,7 +43,9 @@ struct DiskConfig {
   std::string cloud_directory;  ///< of a `file:` cloud
   uint64_t cloud_log_bytes = kDefaultCloudLogBytes;
   ThrottleLimits cloud_limits;
-  ListenAddress nbd;
+  std::optional<ListenAddress> nbd;    ///< one of the two at least
+  std::optional<ListenAddress> vhost;  ///< a unix socket
+  VhostUserServerOptions vhost_options;
 };
 
 struct Config {

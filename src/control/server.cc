@@ -49,13 +49,17 @@ Result<std::unique_ptr<Server>> Server::start(const Config& config, Options opti
   const Result<void> enough = server->judge(options.keep_going);
   if (!enough) return enough.error();
   server->node_->engine().call([&] {
-    for (Served& served : server->disks_)
+    for (Served& served : server->disks_) {
       if (served.nbd) served.nbd->start();
+      if (served.vhost) served.vhost->start();
+    }
   });
-  for (const Served& served : server->disks_)
-    if (served.nbd)
-      log_info("disk {}: served at {}", served.config->options.name,
-               served.nbd->uri(served.config->options.name));
+  for (const Served& served : server->disks_) {
+    const std::string& name = served.config->options.name;
+    if (served.nbd) log_info("disk {}: served at {}", name, served.nbd->uri(name));
+    if (served.vhost)
+      log_info("disk {}: vhost-user-blk at {}", name, served.vhost->address().to_string());
+  }
   return server;
 }
 
@@ -82,10 +86,30 @@ Result<void> Server::serve_disk(Served& served) {
 }
 
 Result<void> Server::listen(Served& served) {
+  if (served.config->nbd) {
+    const Result<void> listening = listen_nbd(served);
+    if (!listening) return listening;
+  }
+  return served.config->vhost ? listen_vhost(served) : Result<void>();
+}
+
+Result<void> Server::listen_vhost(Served& served) {
+  const DiskConfig& disk = *served.config;
+  auto& engine = node_->engine();
+  auto vhost = engine.call([&] {
+    return VhostUserServer::listen(engine.reactor(), *disk.vhost, disk.vhost_options,
+                                   disk.options.name, *served.disk);
+  });
+  if (!vhost) return vhost.error();
+  served.vhost = vhost.take();
+  return {};
+}
+
+Result<void> Server::listen_nbd(Served& served) {
   const DiskConfig& disk = *served.config;
   auto& engine = node_->engine();
   auto nbd = engine.call(
-      [&] { return NbdServer::listen(engine.reactor(), disk.nbd, NbdServerOptions{}); });
+      [&] { return NbdServer::listen(engine.reactor(), *disk.nbd, NbdServerOptions{}); });
   if (!nbd) return nbd.error();
   const Result<void> added = engine.call([&] {
     return nbd.value()->add_export(
@@ -102,8 +126,10 @@ Result<void> Server::stop() {
   stopped_ = true;
   const StepTimer timer("stopped");
   stopping_ = true;
-  for (Served& served : disks_)
+  for (Served& served : disks_) {
     if (served.nbd) node_->engine().call([&] { return served.nbd->stop(); });
+    if (served.vhost) node_->engine().call([&] { return served.vhost->stop(); });
+  }
   return node_->stop_host();
 }
 
@@ -123,6 +149,8 @@ StatusSnapshot Server::collect() {
       DiskFacts& facts = result.disks.emplace_back();
       facts.clients = served.nbd ? served.nbd->client_count() : 0;
       if (served.nbd) facts.nbd_uri = served.nbd->uri(served.config->options.name);
+      if (served.vhost) facts.vhost = served.vhost->address().to_string();
+      facts.vhost_connected = served.vhost && served.vhost->connected();
       facts.options = served.config->options;
       facts.cloud = "file:" + served.config->cloud_directory;
       facts.error = served.error;

@@ -1,5 +1,5 @@
-// Server: `latte serve` without its signals: every disk of a configuration attached and exported
-// over NBD.
+// Server: `latte serve` without its signals: every disk of a configuration attached and served over
+// NBD, vhost-user-blk or both.
 //
 // Start-up is a table of named steps, each timed in the log: pool, then for each disk attach and
 // listen, then accept. Clients are let in once every disk is attached.
@@ -23,6 +23,7 @@
 #include "control/status.h"
 #include "disk/host.h"
 #include "frontend/nbd_server.h"
+#include "frontend/vhost_user_server.h"
 
 namespace latte {
 
@@ -55,19 +56,22 @@ class Server {
   struct Served {
     const DiskConfig* config = nullptr;
     HybridDisk* disk = nullptr;
-    std::unique_ptr<NbdServer> nbd;
+    std::unique_ptr<NbdServer> nbd;  // either may be null
+    std::unique_ptr<VhostUserServer> vhost;
     std::string error;  // why it is not served
   };
 
   explicit Server(const Config& config) : config_(config) {}
   Result<void> serve_disk(Served& served);
   Result<void> listen(Served& served);
+  Result<void> listen_nbd(Served& served);
+  Result<void> listen_vhost(Served& served);
   Result<void> judge(bool keep_going) const;
   StatusSnapshot collect();
 
   const Config& config_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  // NBD servers first: the engine's end, in ~Node, must not find them gone, so ~Server ends it.
+  // The disks' servers first: the engine's end, in ~Node, must not find them gone, so ~Server ends it.
   std::unique_ptr<Node> node_;
   std::vector<Served> disks_;
   std::atomic<bool> stopping_{false};

@@ -63,6 +63,8 @@ Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
   json["reason"] = facts.error.empty() ? disk.reason : facts.error;
   json["nbd"] = facts.nbd_uri;
   json["clients"] = facts.clients;
+  json["vhost"] = facts.vhost;
+  json["vhost_connected"] = facts.vhost_connected;
   json["durability"] = facts.options.durability == Durability::cloud ? "cloud" : "local";
   if (facts.options.max_lag_ns == kNoLagLimit)
     json["max_lag_seconds"] = nullptr;
@@ -102,7 +104,12 @@ std::string disk_text(const Json& disk) {
                   format_size(number(disk, "size_bytes")), number(disk, "generation"));
   if (!words(disk, "reason").empty())
     text += fmt::format("  reason     {}\n", words(disk, "reason"));
-  text += fmt::format("  nbd        {}, {} clients\n", words(disk, "nbd"), number(disk, "clients"));
+  if (!words(disk, "nbd").empty())
+    text +=
+        fmt::format("  nbd        {}, {} clients\n", words(disk, "nbd"), number(disk, "clients"));
+  if (!words(disk, "vhost").empty())
+    text += fmt::format("  vhost      {}, {}\n", words(disk, "vhost"),
+                        part(disk, "vhost_connected") == Json(true) ? "a guest" : "no guest");
   const Json cloud = part(disk, "cloud");
   text += fmt::format("  cloud      {}: {} read in {}, {} written in {}\n", words(cloud, "name"),
                       format_size(number(cloud, "read_bytes")), number(cloud, "reads"),

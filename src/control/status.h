@@ -17,7 +17,9 @@ namespace latte {
 struct DiskFacts {
   DiskOptions options;
   std::string cloud;
-  std::string nbd_uri;  ///< empty if it is not served
+  std::string nbd_uri;  ///< empty if it is not served over NBD
+  std::string vhost;    ///< the socket; empty if it is no vhost-user-blk device
+  bool vhost_connected = false;
   std::string error;    ///< why it is not served
   uint32_t clients = 0;
 };

@@ -67,6 +67,7 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
   info_.alignment_bytes = kSectorBytes;
   info_.can_fua = true;
   info_.can_discard = true;
+  info_.stable_writes = true;
   pool_.add(*this);
 }
 

@@ -39,6 +39,9 @@ struct DeviceInfo {
   bool can_fua = false;                    ///< writes honour IoRequest::fua themselves
   bool can_discard = false;    ///< discard and write_zeroes are cheap (no data transfer)
   bool volatile_cache = true;  ///< completed writes need a flush to survive power loss
+  /// The memory of a write must not change while it is under way (checksums are taken of it). Who
+  /// serves memory that others can change, as a guest's is, then copies it first.
+  bool stable_writes = false;
 };
 
 /// One I/O, owned by the submitter and alive until its completion. No allocation: it usually lives

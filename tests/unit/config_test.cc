@@ -42,7 +42,8 @@ TEST(Config, ReadsTheContractsExample) {
   EXPECT_EQ(disk.options.durability, Durability::cloud);
   EXPECT_EQ(disk.options.max_lag_ns, 500 * kMillisecond);
   EXPECT_EQ(disk.cloud_directory, "/srv/latte/cloud/db");
-  EXPECT_EQ(disk.nbd.path, "/srv/latte/db.sock");
+  ASSERT_TRUE(disk.nbd.has_value());
+  EXPECT_EQ(disk.nbd->path, "/srv/latte/db.sock");
   EXPECT_EQ(c.control_socket, "/srv/latte/latte.ctl");
   EXPECT_EQ(c.http->port, 9400);
 }

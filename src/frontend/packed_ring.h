@@ -1,0 +1,90 @@
+// PackedRing: one ring that both sides write. (Virtio 1.x, "Packed Virtqueues".)
+//
+// Invariants:
+//  1. Positions and wrap counters are ours; of memory only the descriptors at them are looked at.
+//  2. Of a batch given back, the first entry's flags are written last: the driver sees all or none,
+//     which is also what the inflight region's recovery relies on.
+//  3. The entries of buffers under way never exceed the ring.
+//  4. The inflight region's free list is kept in a copy of ours; the region only mirrors it.
+// Thread rule: one reactor. Limits: as Virtqueue.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "frontend/virtqueue.h"
+
+namespace latte::vhost {
+
+class PackedRing final : public Virtqueue {
+ public:
+  PackedRing(const Setup& setup) : setup_(setup) {}
+  /// Once, before anything else. Errors: as Virtqueue::make_packed().
+  Result<void> start(const GuestMemory& memory);
+
+  Pop pop(const GuestMemory& memory, Chain& chain) override;
+  Pop pop_unfinished(const GuestMemory& memory, Chain& chain) override;
+  bool has_next() override;
+  void push(const Chain& chain, uint32_t written) override;
+  void publish() override;
+  bool call_wanted() override;
+  void suppress_kicks() override;
+  bool request_kicks() override;
+  uint32_t base() const override;
+  bool relocate(const GuestMemory& memory) override;
+  void close() override;
+
+ private:
+  /// A place in the ring, and whether the driver's flags there are 1 or 0 this time round.
+  struct Position {
+    uint16_t index = 0;
+    bool wrap = true;
+  };
+  struct Given {
+    Position at;
+    Chain chain;  // without pieces
+    uint32_t written = 0;
+  };
+
+  Result<void> recover();
+  void init_region();
+  Result<void> read_lists();
+  void advance(Position& position, uint32_t entries) const;
+  std::byte* descriptor_at(const Position& position) const {
+    return descriptors_ + position.index * sizeof(Descriptor);
+  }
+  uint16_t* flags_at(const Position& position) const {
+    return reinterpret_cast<uint16_t*>(descriptor_at(position) + offsetof(Descriptor, flags));
+  }
+  Pop add_any(const GuestMemory& memory, const Descriptor& descriptor, bool first, Chain& chain);
+  void track(const Descriptor* descriptors, uint32_t count, Chain& chain);
+  void write_used(const Given& given);
+  InflightPackedHeader* inflight_header() const {
+    return reinterpret_cast<InflightPackedHeader*>(setup_.inflight.data);
+  }
+  InflightPackedEntry* inflight_entry(uint32_t index) const {
+    return reinterpret_cast<InflightPackedEntry*>(setup_.inflight.data +
+                                                  sizeof(InflightPackedHeader)) +
+           index;
+  }
+
+  const Setup setup_;
+  std::byte* descriptors_ = nullptr;
+  uint16_t* driver_event_ = nullptr;  // off_wrap, flags: what the driver wants to be called for
+  uint16_t* device_event_ = nullptr;  // the same for kicks
+  Position next_avail_;
+  Position used_;
+  Position called_;
+  uint32_t called_entries_ = 0;  // given back since the last look for the driver's wish
+  uint32_t entries_under_way_ = 0;
+  uint64_t counter_ = 0;
+  std::vector<Given> batch_;  // given back and not published
+  size_t batch_size_ = 0;
+  // Copies of the region's free list: next_free_[i] follows i.
+  std::vector<uint16_t> next_free_;
+  std::vector<uint16_t> last_of_;  // by first entry of a buffer under way
+  uint16_t free_head_ = 0;
+  std::deque<uint16_t> unfinished_;  // first entries, in order of their counters
+};
+
+}  // namespace latte::vhost

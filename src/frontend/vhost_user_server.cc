@@ -1,0 +1,143 @@
+#include "frontend/vhost_user_server.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "base/logging.h"
+#include "frontend/deadline.h"
+#include "frontend/socket_transport.h"
+#include "frontend/vhost_user_session.h"
+
+namespace latte {
+namespace {
+
+// After a failed accept (no descriptors, no memory) the next try waits this long.
+constexpr TimeNs kAcceptPauseNs = 100 * kMillisecond;
+
+}  // namespace
+
+// What a session needs, and what outlives the server with it.
+struct VhostUserServer::State {
+  State(UringReactor& reactor, BlockDevice& device, std::string name)
+      : shared(reactor, device, std::move(name)), session_ended(reactor) {}
+  vhost::VhostShared shared;
+  vhost::VhostUserSession* session = nullptr;
+  WaitQueue session_ended;
+  Deadline* gone = nullptr;  // stop() waits here
+};
+
+VhostUserServer::VhostUserServer(UringReactor& reactor, ListenSocket socket,
+                                 VhostUserServerOptions options, std::string name,
+                                 BlockDevice& device)
+    : reactor_(reactor),
+      socket_(std::move(socket)),
+      options_(options),
+      state_(std::make_shared<State>(reactor, device, std::move(name))),
+      accept_ended_(reactor) {
+  LATTE_CHECK(options.queues > 0 && options.queues <= vhost::kMaxQueues);
+  state_->shared.polling = options.polling;
+}
+
+VhostUserServer::~VhostUserServer() { LATTE_CHECK(!accepting_); }
+
+Result<std::unique_ptr<VhostUserServer>> VhostUserServer::listen(UringReactor& reactor,
+                                                                 const ListenAddress& address,
+                                                                 VhostUserServerOptions options,
+                                                                 std::string name,
+                                                                 BlockDevice& device) {
+  if (address.kind != ListenAddress::Kind::unix_socket)
+    return Error{Errc::invalid, fmt::format("vhost-user needs a unix socket, not {}: guest memory "
+                                            "is passed as descriptors",
+                                            address.to_string())};
+  Result<ListenSocket> socket = ListenSocket::open(address);
+  if (!socket) return socket.error();
+  return std::unique_ptr<VhostUserServer>(
+      new VhostUserServer(reactor, socket.take(), options, std::move(name), device));
+}
+
+bool VhostUserServer::connected() const { return state_->session != nullptr; }
+uint64_t VhostUserServer::requests() const { return state_->shared.requests; }
+
+void VhostUserServer::notify_config_changed() {
+  if (state_->session != nullptr) state_->session->notify_config_changed();
+}
+
+void VhostUserServer::start() {
+  LATTE_CHECK(!accepting_ && !stopping_);
+  accepting_ = true;
+  reactor_.spawn(accept_front_ends());
+}
+
+Task<void> VhostUserServer::accept_front_ends() {
+  while (!stopping_) {
+    const int fd = co_await reactor_.op([&](io_uring_sqe* sqe) {
+      io_uring_prep_accept(sqe, socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
+    });
+    if (fd >= 0) {
+      // A front-end that lost its connection comes back before the old requests have ended.
+      while (!stopping_ && state_->session != nullptr && state_->session->ending())
+        co_await state_->session_ended.wait();
+      take_front_end(fd);
+    } else if (!stopping_ && fd != -ECONNABORTED && fd != -EINTR) {
+      log_warning("{}: cannot accept a front-end: {}; trying again", address().to_string(),
+                  std::strerror(-fd));
+      co_await reactor_.sleep(kAcceptPauseNs);
+    }
+  }
+  accepting_ = false;
+  accept_ended_.notify_all();
+}
+
+void VhostUserServer::take_front_end(int fd) {
+  if (stopping_ || state_->session != nullptr) {
+    if (!stopping_)
+      log_warning("disk {}: vhost front-end {} turned away: another one has the device; give each "
+                  "disk one guest",
+                  state_->shared.name, describe_peer(fd));
+    ::close(fd);
+    return;
+  }
+  std::string peer = fmt::format("{} at {}", describe_peer(fd), address().to_string());
+  std::shared_ptr<State> state = state_;
+  Task<void> served = serve(std::move(state), options_.queues, fd, std::move(peer));
+  reactor_.spawn(std::move(served));
+}
+
+Task<void> VhostUserServer::serve(std::shared_ptr<State> state, uint32_t queues, int fd,
+                                  std::string peer) {
+  {
+    vhost::VhostUserSession session(state->shared, queues, UniqueFd(fd), std::move(peer));
+    state->session = &session;
+    if (state->gone != nullptr) session.begin_stop();
+    co_await session.serve();
+    state->session = nullptr;
+  }
+  state->session_ended.notify_all();
+  if (state->gone != nullptr) state->gone->end();
+}
+
+Task<void> VhostUserServer::stop() {
+  if (std::exchange(stopping_, true)) co_return;
+  state_->session_ended.notify_all();
+  if (accepting_) reactor_.cancel_fd(socket_.fd());
+  while (accepting_) co_await accept_ended_.wait();
+  socket_.close();
+  if (state_->session == nullptr) co_return;
+
+  Deadline gone(reactor_);
+  gone.set(reactor_.now() + options_.stop_ns);
+  state_->gone = &gone;
+  state_->session->begin_stop();
+  const bool too_late = co_await gone.expired();
+  state_->gone = nullptr;
+  if (too_late)
+    log_warning("{}: stopped while requests of the guest still waited for their disk",
+                address().to_string());
+}
+
+}  // namespace latte

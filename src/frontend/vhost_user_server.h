@@ -1,0 +1,76 @@
+// VhostUserServer: one BlockDevice as a vhost-user-blk device on one unix socket.
+//
+// Invariants:
+//  1. One front-end at a time. Another one is turned away at once, unless the first has gone and
+//     only its requests under way are left: then it waits for their end.
+//  2. A front-end's session outlives the server if the device under it does not answer; it keeps
+//     what it needs alive. The device must outlive all of that.
+// Thread rule: the reactor's thread. Limits: one listening and one connected socket; what
+// VhostShared and VhostUserSession say.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "frontend/listen_address.h"
+#include "frontend/vhost_queue.h"
+#include "runtime/block_device.h"
+#include "runtime/sync.h"
+#include "runtime/uring_reactor.h"
+
+namespace latte {
+
+struct VhostUserServerOptions {
+  uint32_t queues = 4;  ///< 1 to vhost::kMaxQueues; the front-end uses as many of them as it likes
+  vhost::Polling polling = vhost::Polling::adaptive;
+  /// How long stop() waits for requests under way.
+  TimeNs stop_ns = 5 * kSecond;
+};
+
+class VhostUserServer {
+ public:
+  /// Listens; a front-end waits in the backlog until start(). `name` is the device's, for the log
+  /// and for the guest (its first 20 bytes). `device` outlives the server.
+  /// Errors: as ListenSocket::open(); invalid (not a unix socket).
+  static Result<std::unique_ptr<VhostUserServer>> listen(UringReactor& reactor,
+                                                         const ListenAddress& address,
+                                                         VhostUserServerOptions options,
+                                                         std::string name, BlockDevice& device);
+  /// Not while it accepts front-ends: call stop() before.
+  ~VhostUserServer();
+  VhostUserServer(const VhostUserServer&) = delete;
+  VhostUserServer& operator=(const VhostUserServer&) = delete;
+
+  void start();
+  /// Accepts no more, finishes requests under way and publishes them, closes the connection and
+  /// removes the socket. Takes at most VhostUserServerOptions::stop_ns.
+  Task<void> stop();
+  /// The device's size, say, has changed: tells the front-end, which tells the guest.
+  void notify_config_changed();
+
+  bool connected() const;
+  /// Requests taken so far.
+  uint64_t requests() const;
+  const ListenAddress& address() const { return socket_.address(); }
+
+ private:
+  struct State;
+
+  VhostUserServer(UringReactor& reactor, ListenSocket socket, VhostUserServerOptions options,
+                  std::string name, BlockDevice& device);
+  Task<void> accept_front_ends();
+  void take_front_end(int fd);
+  static Task<void> serve(std::shared_ptr<State> state, uint32_t queues, int fd, std::string peer);
+
+  UringReactor& reactor_;
+  ListenSocket socket_;
+  const VhostUserServerOptions options_;
+  std::shared_ptr<State> state_;
+  bool accepting_ = false;
+  bool stopping_ = false;
+  WaitQueue accept_ended_;
+};
+
+}  // namespace latte
