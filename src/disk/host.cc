@@ -102,6 +102,8 @@ Task<Result<void>> Host::open_pool() {
       co_await log::SegmentSpace::open(reactor_, pool_device_, log::SpaceKind::pool, false);
   if (!opened) co_return opened.error();
   auto space = opened.take();
+  const auto settled = co_await space->settle();
+  if (!settled) co_return settled.error();
   uint64_t unreadable = 0;
   found_ = co_await log::find_segments(reactor_, *space, &unreadable);
   if (unreadable > 0)

@@ -37,6 +37,8 @@ Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper
       co_await log::SegmentSpace::open(reactor_, cloud.log(), log::SpaceKind::cloud_log, true);
   if (!opened) co_return opened.error();
   auto space = opened.take();
+  auto settled = co_await space->settle();
+  if (!settled) co_return settled.error();
   const CloudImage image = co_await load_cloud_image(reactor_, *space, super.disk_id, false);
   if (image.unreadable > 0)
     co_return Error{Errc::io,

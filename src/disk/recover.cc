@@ -42,6 +42,8 @@ Task<Result<void>> HybridDisk::recover_cloud() {
                                                  log::SpaceKind::cloud_log, true);
   if (!opened) co_return opened.error();
   cloud_space_ = opened.take();
+  auto settled = co_await cloud_space_->settle();
+  if (!settled) co_return settled.error();
   CloudImage image = co_await load_cloud_image(reactor_, *cloud_space_, id_, false);
   if (image.unreadable > 0)
     co_return Error{Errc::io,

@@ -88,6 +88,14 @@ Task<Result<std::unique_ptr<SegmentSpace>>> SegmentSpace::open(Reactor& reactor,
   co_return std::unique_ptr<SegmentSpace>(new SegmentSpace(reactor, device, super, keep_seqs));
 }
 
+Task<Result<void>> SegmentSpace::settle() {
+  const IoStatus status = co_await device_.flush();
+  if (status == IoStatus::ok) co_return Result<void>();
+  co_return Error{
+      status == IoStatus::fenced ? Errc::not_owner : Errc::io,
+      fmt::format("{}: flush at the start failed: {}", device_.info().name, to_string(status))};
+}
+
 SegmentSpace::SegmentSpace(Reactor& reactor, BlockDevice& device, const SpaceSuper& super,
                            bool keep_seqs)
     : reactor_(reactor),

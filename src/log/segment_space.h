@@ -47,6 +47,10 @@ class SegmentSpace {
   static Task<Result<std::unique_ptr<SegmentSpace>>> open(Reactor& reactor, BlockDevice& device,
                                                           SpaceKind kind, bool keep_seqs);
 
+  /// Makes durable what open() has read: a process that died may have left the superblock in a
+  /// volatile cache, where a power loss would find it gone again. Call it before relying on it.
+  Task<Result<void>> settle();
+
   const Uuid& id() const { return super_.space_id; }
   Reactor& reactor() { return reactor_; }
   BlockDevice& device() { return device_; }
