@@ -53,7 +53,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class CliTest(unittest.TestCase):
+class CliCase(unittest.TestCase):
+    """A directory with two configurations, and what one does with them."""
+
     def setUp(self):
         self.scratch = tempfile.TemporaryDirectory()
         self.addCleanup(self.scratch.cleanup)
@@ -110,6 +112,8 @@ class CliTest(unittest.TestCase):
     def status(self, config=None):
         return json.loads(self.run_latte("status", "--json", config=config))
 
+
+class CliTest(CliCase):
     def test_create_makes_what_is_missing_once(self):
         out = self.run_latte("create")
         for part in ("pool.img: created", "disk db: created", "disk logs: created"):
@@ -398,9 +402,14 @@ class CliTest(unittest.TestCase):
         self.stop(server)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(description):
+    global LATTE
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--latte", required=True)
     arguments, rest = parser.parse_known_args()
     LATTE = os.path.abspath(arguments.latte)
     unittest.main(argv=[sys.argv[0], *rest])
+
+
+if __name__ == "__main__":
+    main(__doc__)
