@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/virtio_config.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -74,6 +75,12 @@ void VhostUserSession::begin_stop() {
   ::shutdown(fd_.get(), SHUT_RDWR);
 }
 
+bool VhostUserSession::ending() const {
+  // The end of its stream may lie in the socket without having been read yet.
+  pollfd peer{fd_.get(), POLLRDHUP, 0};
+  return ending_ || (::poll(&peer, 1, 0) == 1 && (peer.revents & (POLLRDHUP | POLLHUP)) != 0);
+}
+
 Task<void> VhostUserSession::serve() {
   log_info("disk {}: vhost front-end {} connected", shared_.name, peer_);
   deadline_.set(reactor_.now() + kFirstMessageNs);
@@ -88,7 +95,9 @@ Task<void> VhostUserSession::serve() {
 }
 
 Task<void> VhostUserSession::watch_deadline() {
-  while (co_await deadline_.expired()) {
+  for (;;) {
+    const bool expired = co_await deadline_.expired();
+    if (!expired) break;
     log_warning("disk {}: vhost front-end {} said nothing, or half a message; disconnected",
                 shared_.name, peer_);
     begin_stop();

@@ -45,7 +45,7 @@ class VhostUserSession {
   /// Tells the front-end, if it can listen, that the configuration space has changed.
   void notify_config_changed();
   /// The front-end has gone, or is being sent away: only requests under way keep the session.
-  bool ending() const { return ending_; }
+  bool ending() const;
 
  private:
   struct Ring {
