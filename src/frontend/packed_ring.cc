@@ -218,7 +218,7 @@ Pop PackedRing::pop(const GuestMemory& memory, Chain& chain) {
   for (;;) {
     if (count == kMaxChainDescriptors || entries_under_way_ + count >= setup_.size)
       return broken("more descriptors are under way than the ring has, or a chain is too long");
-    const Descriptor descriptor = read_descriptor(descriptor_at(at));
+    const Descriptor descriptor = read_packed_descriptor(descriptor_at(at));
     taken[count++] = descriptor;
     if (add_any(memory, descriptor, count == 1, chain) != Pop::chain) return Pop::broken;
     advance(at, 1);
@@ -293,9 +293,9 @@ void PackedRing::push(const Chain& chain, uint32_t written) {
 }
 
 void PackedRing::write_used(const Given& given) {
-  auto* shared = reinterpret_cast<Descriptor*>(descriptor_at(given.at));
+  auto* shared = reinterpret_cast<PackedDescriptor*>(descriptor_at(given.at));
   store_once(&shared->length, given.written);
-  store_once(&shared->next, given.chain.id);
+  store_once(&shared->id, given.chain.id);
   store_release(&shared->flags, used_flags(given.at.wrap, given.written));
 }
 

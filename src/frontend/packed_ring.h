@@ -54,7 +54,7 @@ class PackedRing final : public Virtqueue {
     return descriptors_ + position.index * sizeof(Descriptor);
   }
   uint16_t* flags_at(const Position& position) const {
-    return reinterpret_cast<uint16_t*>(descriptor_at(position) + offsetof(Descriptor, flags));
+    return reinterpret_cast<uint16_t*>(descriptor_at(position) + offsetof(PackedDescriptor, flags));
   }
   Pop add_any(const GuestMemory& memory, const Descriptor& descriptor, bool first, Chain& chain);
   void track(const Descriptor* descriptors, uint32_t count, Chain& chain);

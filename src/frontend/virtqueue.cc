@@ -30,7 +30,13 @@ Descriptor read_descriptor(const std::byte* at) {
           load_once(&shared->next)};
 }
 
-bool Virtqueue::add_table(const GuestMemory& memory, const Descriptor& head, bool in_order,
+Descriptor read_packed_descriptor(const std::byte* at) {
+  const auto* shared = reinterpret_cast<const PackedDescriptor*>(at);
+  return {load_once(&shared->address), load_once(&shared->length), load_once(&shared->flags),
+          load_once(&shared->id)};
+}
+
+bool Virtqueue::add_table(const GuestMemory& memory, const Descriptor& head, bool packed,
                           Chain& chain) {
   const uint32_t count = head.length / sizeof(Descriptor);
   if (head.length % sizeof(Descriptor) != 0 || count == 0 || count > kMaxChainDescriptors) {
@@ -45,21 +51,21 @@ bool Virtqueue::add_table(const GuestMemory& memory, const Descriptor& head, boo
       reason_ = "an indirect table is not in the guest's memory, or not aligned";
       return false;
     }
-    const Descriptor descriptor = read_descriptor(at);
+    const Descriptor descriptor = packed ? read_packed_descriptor(at) : read_descriptor(at);
     if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) {
       reason_ = "an indirect table in an indirect table";
       return false;
     }
     if (!add(memory, descriptor, chain)) return false;
-    index = in_order ? index + 1 : descriptor.next;
-    if (!in_order && (descriptor.flags & VRING_DESC_F_NEXT) == 0) return true;
-    if (!in_order && index >= count) {
+    index = packed ? index + 1 : descriptor.next;
+    if (!packed && (descriptor.flags & VRING_DESC_F_NEXT) == 0) return true;
+    if (!packed && index >= count) {
       reason_ = "an indirect table goes on beyond its end";
       return false;
     }
   }
-  if (!in_order) reason_ = "an indirect table is a loop";
-  return in_order;
+  if (!packed) reason_ = "an indirect table is a loop";
+  return packed;
 }
 
 }  // namespace latte::vhost

@@ -58,8 +58,18 @@ struct Descriptor {
   uint16_t next = 0;  ///< split: the next one; packed: the buffer id
 };
 static_assert(sizeof(Descriptor) == 16);
+/// The same in a packed ring and its indirect tables, where the last two are the other way round.
+struct PackedDescriptor {
+  uint64_t address = 0;
+  uint32_t length = 0;
+  uint16_t id = 0;
+  uint16_t flags = 0;
+};
+static_assert(sizeof(PackedDescriptor) == sizeof(Descriptor));
 /// Reads each field of a shared descriptor once. `at` is aligned to 8.
 Descriptor read_descriptor(const std::byte* at);
+/// The same for a packed one; its id becomes `next`.
+Descriptor read_packed_descriptor(const std::byte* at);
 
 class Virtqueue {
  public:
@@ -116,9 +126,9 @@ class Virtqueue {
   }
   /// Adds a data descriptor to `chain`; false: it breaks a rule, see reason().
   bool add(const GuestMemory& memory, const Descriptor& descriptor, Chain& chain);
-  /// Adds all of an indirect table; `in_order`: its entries follow each other (packed), else each
-  /// names the next one (split).
-  bool add_table(const GuestMemory& memory, const Descriptor& head, bool in_order, Chain& chain);
+  /// Adds all of an indirect table; `packed`: its entries follow each other, else each names the
+  /// next one.
+  bool add_table(const GuestMemory& memory, const Descriptor& head, bool packed, Chain& chain);
 
   const char* reason_ = "";
 };

@@ -170,10 +170,10 @@ class PackedDriver final : public DriverRing {
       if (buffers[i].writable) flags |= VRING_DESC_F_WRITE;
       if (buffers[i].indirect) flags |= VRING_DESC_F_INDIRECT;
       if (i + 1 < buffers.size()) flags |= VRING_DESC_F_NEXT;
-      Descriptor& descriptor = descriptors()[next_];
-      descriptor.address = buffers[i].address;
-      descriptor.length = buffers[i].length;
-      descriptor.next = id;
+      vring_packed_desc& descriptor = descriptors()[next_];
+      descriptor.addr = buffers[i].address;
+      descriptor.len = buffers[i].length;
+      descriptor.id = id;
       if (i == 0)
         head_flags = flags;
       else
@@ -192,7 +192,7 @@ class PackedDriver final : public DriverRing {
     const uint16_t flags = load_acquire(&descriptors()[seen_].flags);
     if (((flags >> 7 & 1) != 0) != seen_wrap_ || ((flags >> 15 & 1) != 0) != seen_wrap_)
       return std::nullopt;
-    const Used used{descriptors()[seen_].next, descriptors()[seen_].length};
+    const Used used{descriptors()[seen_].id, descriptors()[seen_].len};
     EXPECT_TRUE(lengths_.contains(used.id)) << "given back what is not under way: " << used.id;
     const uint16_t length = lengths_[used.id];
     lengths_.erase(used.id);
@@ -214,10 +214,11 @@ class PackedDriver final : public DriverRing {
     return {index, 0, user(0), user(device_offset()), user(device_offset() + 64), 0};
   }
   uint32_t first_base() const override { return 0x8000'8000; }
-  Descriptor* descriptors() const { return reinterpret_cast<Descriptor*>(base_); }
+  // The kernel's own structure, not the server's.
+  vring_packed_desc* descriptors() const { return reinterpret_cast<vring_packed_desc*>(base_); }
 
  private:
-  size_t device_offset() const { return (size_ * sizeof(Descriptor) + 63) / 64 * 64; }
+  size_t device_offset() const { return (size_ * sizeof(vring_packed_desc) + 63) / 64 * 64; }
   uint16_t room_;
   std::deque<uint16_t> ids_;
   std::map<uint16_t, uint16_t> lengths_;

@@ -127,14 +127,21 @@ TEST_P(VhostServerTest, IndirectTablesAndOddPieces) {
   cut.push_back({direct[1].address, 100, false});
   cut.push_back({direct[1].address + 100, 1436, false});
   cut.push_back(direct[2]);
-  auto* table = reinterpret_cast<Descriptor*>(slots_[1].data);
-  for (size_t i = 0; i < cut.size(); ++i)
-    table[i] = {cut[i].address, cut[i].length,
-                static_cast<uint16_t>((cut[i].writable ? VRING_DESC_F_WRITE : 0) |
-                                      (i + 1 < cut.size() ? VRING_DESC_F_NEXT : 0)),
-                static_cast<uint16_t>(i + 1)};
+  std::byte* table = slots_[1].data;
+  for (size_t i = 0; i < cut.size(); ++i) {
+    const uint16_t write = cut[i].writable ? VRING_DESC_F_WRITE : 0;
+    const auto next = static_cast<uint16_t>(i + 1);
+    const vring_packed_desc packed{cut[i].address, cut[i].length, 0, write};
+    const vring_desc split{
+        cut[i].address, cut[i].length,
+        static_cast<uint16_t>(write | (next < cut.size() ? VRING_DESC_F_NEXT : 0)), next};
+    if (GetParam())
+      std::memcpy(table + i * sizeof(packed), &packed, sizeof(packed));
+    else
+      std::memcpy(table + i * sizeof(split), &split, sizeof(split));
+  }
   std::memset(slot.data, 0x5a, 1536);
-  const uint32_t bytes = static_cast<uint32_t>(cut.size() * sizeof(Descriptor));
+  const uint32_t bytes = static_cast<uint32_t>(cut.size() * sizeof(vring_desc));
   EXPECT_EQ(run({{guest_address(memory_, table), bytes, false, true}}), VIRTIO_BLK_S_OK);
   EXPECT_EQ(std::to_integer<int>(device_.data()[3 * 512 + 1535]), 0x5a);
 }
