@@ -90,7 +90,7 @@ void run(UringReactor& reactor, const Files& files, uint8_t mode, std::span<cons
   const auto read = run_task(reactor, volume.read_super());
   LATTE_CHECK(read.ok() == super.ok());
   const uint64_t generation = super.ok() ? super.value().generation : 0;
-  if (generation == UINT64_MAX) return;  // the engine refuses such a superblock
+  if (generation >= 1ull << 60) return;  // the engine refuses such a superblock
   const auto swapped = swap(reactor, volume, generation, generation + 1);
   if (!swapped) {
     LATTE_CHECK(!swapped.error().message.empty());
