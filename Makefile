@@ -36,7 +36,7 @@ test-release:
 	ctest --test-dir build/release --output-on-failure -j1
 
 # The tests of what touches memory of its own and foreign bytes, with the sanitizers on.
-SANITIZED = (runtime|device|nbd|log|policy|disk)_[a-z_]+_test
+SANITIZED = (runtime|device|nbd|vhost|log|policy|disk)_[a-z_]+_test
 test-sanitized:
 	@$(CMAKE) -B build/asan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
 	  -DLATTE_SANITIZE=address,undefined >/dev/null

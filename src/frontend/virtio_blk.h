@@ -27,7 +27,7 @@ inline constexpr uint32_t kMaxQueues = 16;
 inline constexpr uint32_t kSegMax = 126;
 inline constexpr uint32_t kSizeMax = 256u << 10;
 static_assert(kSegMax + 2 <= kMaxChainDescriptors);
-static_assert(uint64_t{kSegMax} * kSizeMax <= DeviceInfo{}.max_request_bytes);
+static_assert(uint64_t{kSegMax} * kSizeMax <= 32u << 20, "DeviceInfo's default; more is refused");
 /// Ranges of one DISCARD or WRITE_ZEROES, and their length in sectors: 2 GiB where it is cheap,
 /// 16 MiB where zeroes have to be written.
 inline constexpr uint32_t kMaxRanges = 16;

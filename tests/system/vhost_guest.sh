@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# A Debian guest in QEMU (TCG) with a Latte disk over vhost-user-blk:
+#   1. split rings, the server killed (SIGKILL) and started again every few seconds under verified load:
+#      mkfs.ext4, fio verify=crc32c, fstrim
+#   2. a second boot, packed rings: e2fsck, the files' checksums, mkfs.xfs, fio verify, xfs_repair
+# Usage: vhost_guest.sh --latte PATH [--guest DIR] [--seconds N]   (N: how long the load runs at least)
+# Needs qemu-system-x86 fio e2fsprogs xfsprogs kmod; fetches a kernel by apt the first time (exit 77: can't).
+set -euo pipefail
+latte= guest_dir= seconds=20
+while [ $# -gt 0 ]; do
+  case $1 in
+    --latte) latte=$2 ;;
+    --guest) guest_dir=$2 ;;
+    --seconds) seconds=$2 ;;
+    *) sed -n '2,7p' "$0"; exit 2 ;;
+  esac
+  shift 2
+done
+[ -x "$latte" ] || { echo "--latte PATH is missing" >&2; exit 2; }
+latte=$(realpath "$latte")
+guest=$(dirname "$(realpath "$0")")/guest
+guest_dir=${guest_dir:-$(dirname "$latte")/guest}
+command -v qemu-system-x86_64 >/dev/null || { echo "no qemu-system-x86_64 here: skipped"; exit 77; }
+[ -f "$guest_dir/initramfs" ] || "$guest" build "$guest_dir" || { echo "no guest: skipped"; exit 77; }
+
+work=$(mktemp -d /tmp/latte-guest-XXXXXX)
+server=
+cleanup() {
+  touch "$work/stop"
+  [ -z "$server" ] || kill "$server" 2>/dev/null || true
+  wait || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+cat > "$work/run.toml" <<TOML
+[pool]
+path = "pool.img"
+size = "256MiB"
+
+[[disk]]
+name = "guest"
+size = "1GiB"
+cloud = "file:cloud"
+vhost = "unix:disk.vhost"
+vhost_queues = 2
+TOML
+"$latte" create -c "$work/run.toml"
+
+start_server() {
+  : > "$work/out"
+  "$latte" serve -c "$work/run.toml" > "$work/out" 2>> "$work/log" &
+  server=$!
+  for _ in $(seq 200); do
+    grep -q ready "$work/out" && return
+    kill -0 "$server" 2>/dev/null || { echo "the server ended:"; tail -3 "$work/log"; exit 1; }
+    sleep 0.1
+  done
+  echo "the server does not come up"; tail -3 "$work/log"; exit 1
+}
+
+cat > "$work/first" <<GUEST
+set -e
+mkfs.ext4 -q /dev/vda
+mount /dev/vda /mnt
+dd if=/dev/urandom of=/mnt/file bs=64k count=128 2>/dev/null
+md5sum /mnt/file > /mnt/sum
+fio --name=v --directory=/mnt --size=24M --rw=randwrite --bs=4k-64k --verify=crc32c --do_verify=1 \
+  --ioengine=libaio --direct=1 --iodepth=16 --time_based --runtime=$seconds | grep err=
+fio --name=w --directory=/mnt --size=24M --rw=randwrite --bs=4k --verify=crc32c --do_verify=1 \
+  --ioengine=libaio --direct=1 --iodepth=32 | grep err=
+fstrim -v /mnt
+umount /mnt
+GUEST
+cat > "$work/second" <<'GUEST'
+set -e
+e2fsck -fn /dev/vda
+mount /dev/vda /mnt
+md5sum -c /mnt/sum
+umount /mnt
+modprobe xfs
+mkfs.xfs -q -f /dev/vda
+mount -t xfs /dev/vda /mnt
+fio --name=x --directory=/mnt --size=16M --rw=randwrite --bs=4k-64k --verify=crc32c --do_verify=1 \
+  --ioengine=libaio --direct=1 --iodepth=16 | grep err=
+fstrim -v /mnt
+umount /mnt
+xfs_repair -n /dev/vda 2>&1 | tail -1
+GUEST
+
+start_server
+echo "--- first boot, split rings, kills"
+( RECONNECT=1 QUEUES=2 TIMEOUT=240 "$guest" run "$guest_dir" "$work/disk.vhost" "$work/first" \
+    > "$work/first.out" 2>&1; echo $? > "$work/first.exit" ) &
+kills=0
+while [ ! -f "$work/first.exit" ]; do
+  sleep 3
+  [ ! -f "$work/first.exit" ] || break
+  kill -KILL "$server"
+  wait "$server" 2>/dev/null || true
+  kills=$((kills + 1))
+  start_server
+done
+# What QEMU says about each lost connection is no news.
+grep -v "^qemu-system" "$work/first.out" || true
+echo "kills: $kills"
+[ "$(cat "$work/first.exit")" = 0 ] || { tail -20 "$work/log"; exit 1; }
+! grep -q "err=[^ ]*[1-9]" "$work/first.out"
+[ "$kills" -ge 3 ] || { echo "too few kills to say anything"; exit 1; }
+
+echo "--- second boot, packed rings"
+QEMU_EXTRA="-global vhost-user-blk.packed=on" QUEUES=2 TIMEOUT=120 \
+  "$guest" run "$guest_dir" "$work/disk.vhost" "$work/second" || { tail -20 "$work/log"; exit 1; }
+kill "$server"; wait "$server"; server=
+"$latte" check -c "$work/run.toml"
+echo "guest: passed"
