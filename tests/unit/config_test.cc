@@ -150,6 +150,16 @@ INSTANTIATE_TEST_SUITE_P(
                 "is path /srv/latte/cloud/db, which disk.cloud in line 7 is already"},
         Mistake{"ControlSocketIsDisks", kPool + kDisk + "[control]\nsocket = \"db.sock\"\n",
                 "is path /srv/latte/db.sock, which control.socket in line 10 is already"},
+        Mistake{"NoFrontEnd",
+                kPool + "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\n",
+                "disk a has neither nbd nor vhost; add one, or both"},
+        Mistake{"VhostOverTcp", kPool + "[[disk]]\nvhost = \"tcp:127.0.0.1:1\"\n",
+                "guest memory can't be shared over TCP, write unix:PATH"},
+        Mistake{"VhostQueues", kPool + kDisk + "vhost_queues = 17\n", "a number from 1 to 16"},
+        Mistake{"Polling", kPool + kDisk + "polling = \"often\"\n",
+                "\"adaptive\", \"always\" or \"never\""},
+        Mistake{"VhostSocketIsNbds", kPool + kDisk + "vhost = \"unix:db.sock\"\n",
+                "is path /srv/latte/db.sock, which disk.nbd in line 8 is already"},
         Mistake{"TwoTcpPorts",
                 kPool + "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\nnbd = "
                         "\"tcp:127.0.0.1:9400\"\n[control]\nhttp = \"127.0.0.1:9400\"\n",
@@ -161,6 +171,20 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"LogLevel", kPool + kDisk + "[control]\nlog_level = \"loud\"\n",
                 "\"warning\" or \"error\""}),
     [](const auto& mistake) { return std::string(mistake.param.name); });
+
+TEST(Config, VhostAloneIsEnough) {
+  const auto config = parse_config(
+      kPool + "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\nvhost = \"unix:a.vhost\"\n"
+              "vhost_queues = 2\npolling = \"never\"\n",
+      "run.toml", "/srv/latte");
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  const DiskConfig& disk = config.value().disks[0];
+  EXPECT_FALSE(disk.nbd.has_value());
+  ASSERT_TRUE(disk.vhost.has_value());
+  EXPECT_EQ(disk.vhost->path, "/srv/latte/a.vhost");
+  EXPECT_EQ(disk.vhost_options.queues, 2u);
+  EXPECT_EQ(disk.vhost_options.polling, vhost::Polling::never);
+}
 
 TEST(ConfigValues, SizesAndDurations) {
   const std::pair<const char*, uint64_t> sizes[] = {{"0", 0},
