@@ -145,6 +145,13 @@ Task<Result<log::CloudSuper>> Host::read_super(CloudVolume& cloud, const DiskOpt
         fmt::format("disk {}: size is {} bytes in the configuration, but {} in {}; put the "
                     "true size into the configuration",
                     disk.name, disk.size_bytes, super.value().size_bytes, cloud.name())};
+  if (cloud.base().info().size_bytes < super.value().size_bytes)
+    co_return Error{
+        Errc::damaged,
+        fmt::format("disk {}: {}: the base image is cut short: {} bytes instead of {}; restore it "
+                    "from a copy",
+                    disk.name, cloud.name(), cloud.base().info().size_bytes,
+                    super.value().size_bytes)};
   co_return super;
 }
 

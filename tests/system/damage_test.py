@@ -48,6 +48,7 @@ class DamageTest(CliCase):
         data = os.urandom(size)
         server = self.serve()
         self.put(data, disk)
+        self.put(data[:BLOCK], disk)  # its record says that all before it was flushed
         self.wait_for(lambda disk: disk["dirty_bytes"] == 0, disk)
         self.stop(server)
         return data
