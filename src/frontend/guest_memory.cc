@@ -39,6 +39,8 @@ Result<std::shared_ptr<const GuestRegion>> GuestRegion::map(const RegionDescript
                                                             int fd) {
   const uint64_t offset = description.mmap_offset;
   if (description.size == 0) return bad_region(description, "it is empty");
+  if (description.size > kMaxGuestBytes)
+    return bad_region(description, fmt::format("a guest has at most {} bytes", kMaxGuestBytes));
   if (wraps(description.guest_address, description.size) ||
       wraps(description.user_address, description.size) || wraps(offset, description.size))
     return bad_region(description, "an address runs over the end of 64 bits");
@@ -89,6 +91,11 @@ Result<GuestMemory*> GuestMemory::make(Regions regions) {
   if (regions.size() > kMaxRegions)
     return Error{Errc::invalid, fmt::format("{} memory regions; a device has at most {}",
                                             regions.size(), kMaxRegions)};
+  uint64_t bytes = 0;
+  for (const auto& region : regions) bytes += region->size();
+  if (bytes > kMaxGuestBytes)
+    return Error{Errc::invalid, fmt::format("memory regions of {} bytes; a guest has at most {}",
+                                            bytes, kMaxGuestBytes)};
   std::sort(regions.begin(), regions.end(),
             [](const auto& a, const auto& b) { return a->guest_begin() < b->guest_begin(); });
   for (size_t i = 1; i < regions.size(); ++i)

@@ -29,6 +29,9 @@ namespace latte::vhost {
 
 /// Regions of one device: what GET_MAX_MEM_SLOTS says.
 inline constexpr uint32_t kMaxRegions = 32;
+/// Memory of one device, however sparse: address space is shared with the other disks' guests, and
+/// 32 disks of this fit into the 128 TiB that there are.
+inline constexpr uint64_t kMaxGuestBytes = 2ull << 40;
 
 /// One region, mapped until the last table that has it is gone.
 class GuestRegion {
@@ -62,7 +65,7 @@ class GuestMemory {
  public:
   using Regions = std::vector<std::shared_ptr<const GuestRegion>>;
 
-  /// Errors: invalid (overlap, too many).
+  /// Errors: invalid (overlap, too many, more than kMaxGuestBytes).
   static Result<GuestMemory*> make(Regions regions);
 
   const Regions& regions() const { return regions_; }

@@ -218,7 +218,8 @@ bool VhostQueue::take_one() {
   }
   if (!has_room(*slot)) {
     waiting_ = slot;
-    shared_.short_of_room.push_back(this);
+    auto& others = shared_.short_of_room;
+    if (std::find(others.begin(), others.end(), this) == others.end()) others.push_back(this);
     return false;
   }
   budget_bytes_ -= std::max(static_cast<int64_t>(slot->command.length), kMinCostBytes);

@@ -90,8 +90,12 @@ GUEST
 
 start_server
 echo "--- first boot, split rings, kills"
-( RECONNECT=1 QUEUES=2 TIMEOUT=240 "$guest" run "$guest_dir" "$work/disk.vhost" "$work/first" \
-    > "$work/first.out" 2>&1; echo $? > "$work/first.exit" ) &
+( code=0
+  LOG="$work/console" RECONNECT=1 QUEUES=2 TIMEOUT=240 \
+    "$guest" run "$guest_dir" "$work/disk.vhost" "$work/first" > "$work/first.out" 2>&1 || code=$?
+  echo $code > "$work/first.exit" ) &
+# A server that is away when the guest's driver starts the device loses it for good: that is QEMU's.
+until grep -qs GUEST-UP "$work/console" || [ -f "$work/first.exit" ]; do sleep 0.2; done
 kills=0
 while [ ! -f "$work/first.exit" ]; do
   sleep 3
