@@ -13,8 +13,6 @@
 namespace latte::vhost {
 namespace {
 
-/// What a call or a wake-up writes to an eventfd.
-constexpr uint64_t kOne = 1;
 /// A longer pause counts as this, so that a burst after it is soon seen as one.
 constexpr TimeNs kMaxGapNs = 200 * kMicrosecond;
 constexpr TimeNs kGapWeight = 8;
@@ -81,14 +79,14 @@ VhostQueue::SlotCoroutine VhostQueue::run_slot(Slot& slot) {
 }
 
 VhostQueue::VhostQueue(VhostShared& shared, uint32_t index, std::unique_ptr<Virtqueue> ring,
-                       uint32_t size, GuestMemoryRef memory, UniqueFd kick, int call_fd)
+                       uint32_t size, GuestMemoryRef memory, UniqueFd kick, DriverCall* call)
     : shared_(shared),
       reactor_(shared.reactor),
       index_(index),
       ring_(std::move(ring)),
       memory_(std::move(memory)),
       kick_(std::move(kick)),
-      call_fd_(call_fd),
+      call_(call),
       changed_(shared.reactor) {
   slots_.reserve(size);
   for (uint32_t i = 0; i < size; ++i) {
@@ -97,8 +95,6 @@ VhostQueue::VhostQueue(VhostShared& shared, uint32_t index, std::unique_ptr<Virt
   }
   kick_watch_.queue = this;
   kick_watch_.complete = &on_kick;
-  call_write_.queue = this;
-  call_write_.complete = &on_called;
 }
 
 VhostQueue::~VhostQueue() { std::erase(shared_.short_of_room, this); }
@@ -119,11 +115,10 @@ void VhostQueue::set_memory(GuestMemoryRef memory) {
   memory_ = std::move(memory);
 }
 
-Task<void> VhostQueue::set_call(int call_fd) {
-  if (call_write_.under_way) co_await end_operation(call_write_);
-  call_fd_ = call_fd;
+void VhostQueue::set_call(DriverCall* call) {
+  call_ = call;
   // The driver may have missed a call in between; one too many does no harm.
-  if (call_fd_ >= 0) call_driver();
+  if (call_ != nullptr) call_->call();
 }
 
 Task<void> VhostQueue::stop() {
@@ -138,18 +133,12 @@ Task<void> VhostQueue::stop() {
     if (!recovering_) ring_->close();
   }
   unlink();  // the turn hook
-  if (kick_watch_.under_way) co_await end_operation(kick_watch_);
-  call_again_ = false;
-  if (call_write_.under_way) co_await end_operation(call_write_);
-}
-
-/// Cancels `op` and waits until the kernel has let go of it.
-Task<void> VhostQueue::end_operation(UringOp& op) {
-  UringOp* target = &op;
+  if (!kick_watch_.under_way) co_return;
+  UringOp* watch = &kick_watch_;
   const int result = co_await reactor_.op(
-      [target](io_uring_sqe* sqe) { io_uring_prep_cancel(sqe, target, 0); });
+      [watch](io_uring_sqe* sqe) { io_uring_prep_cancel(sqe, watch, 0); });
   (void)result;  // not found: it is just ending by itself
-  while (op.under_way) co_await changed_.wait();
+  while (kick_watch_.under_way) co_await changed_.wait();
 }
 
 void VhostQueue::at_turn_end() {
@@ -365,25 +354,7 @@ void VhostQueue::publish() {
     return;
   }
   ring_->publish();
-  if (ring_->call_wanted()) call_driver();
-}
-
-void VhostQueue::call_driver() {
-  if (call_fd_ < 0) return;
-  if (call_write_.under_way) {
-    call_again_ = true;
-    return;
-  }
-  // Through the ring and not by write(): an eventfd that the front-end filled up would block us.
-  reactor_.submit(call_write_, [this](io_uring_sqe* sqe) {
-    io_uring_prep_write(sqe, call_fd_, &kOne, sizeof(kOne), 0);
-  });
-}
-
-void VhostQueue::on_called(UringOp* op, int) {
-  VhostQueue& queue = *static_cast<Watch*>(op)->queue;
-  if (std::exchange(queue.call_again_, false) && !queue.stopping_) queue.call_driver();
-  queue.changed_.notify_all();
+  if (ring_->call_wanted() && call_ != nullptr) call_->call();
 }
 
 void VhostQueue::watch_kick() {

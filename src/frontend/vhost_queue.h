@@ -26,6 +26,7 @@
 #include "base/buffer.h"
 #include "base/intrusive_list.h"
 #include "device/unique_fd.h"
+#include "frontend/driver_call.h"
 #include "frontend/virtio_blk.h"
 #include "frontend/virtqueue.h"
 #include "runtime/sync.h"
@@ -69,10 +70,10 @@ struct VhostShared {
 
 class VhostQueue final : private TurnHook {
  public:
-  /// `size`: entries of the ring. `kick` is an eventfd; `call_fd` as for set_call(). `shared`
-  /// outlives the queue.
+  /// `size`: entries of the ring. `kick` is an eventfd; `call` as for set_call(). `shared` outlives
+  /// the queue.
   VhostQueue(VhostShared& shared, uint32_t index, std::unique_ptr<Virtqueue> ring,
-             uint32_t size, GuestMemoryRef memory, UniqueFd kick, int call_fd);
+             uint32_t size, GuestMemoryRef memory, UniqueFd kick, DriverCall* call);
   /// After stop(), or when the reactor is shut down.
   ~VhostQueue();
   VhostQueue(const VhostQueue&) = delete;
@@ -87,9 +88,8 @@ class VhostQueue final : private TurnHook {
 
   /// Another table of guest memory; requests under way keep theirs.
   void set_memory(GuestMemoryRef memory);
-  /// Where calls go; -1: nowhere. The descriptor stays the caller's until the next of these, or
-  /// stop(); calls under way are waited for.
-  Task<void> set_call(int call_fd);
+  /// How the driver is called; null: it is not. Alive until the next of these, or stop().
+  void set_call(DriverCall* call);
   uint32_t base() const { return ring_->base(); }
   /// The driver broke the rules; the queue does nothing any more.
   bool broken() const { return broken_; }
@@ -115,14 +115,11 @@ class VhostQueue final : private TurnHook {
   bool needs_copy(const Slot& slot, bool is_write) const;
   void note_arrivals(uint32_t count);
   void publish();
-  void call_driver();
   void mark_broken(const char* reason);
   bool keep_polling();
   void watch_kick();
   static void on_kick(UringOp* op, int result);
-  static void on_called(UringOp* op, int result);
   static SlotCoroutine run_slot(Slot& slot);
-  Task<void> end_operation(UringOp& op);
 
   VhostShared& shared_;
   UringReactor& reactor_;
@@ -130,14 +127,13 @@ class VhostQueue final : private TurnHook {
   std::unique_ptr<Virtqueue> ring_;
   GuestMemoryRef memory_;
   UniqueFd kick_;
-  int call_fd_;
+  DriverCall* call_;
   bool enabled_ = false;
   bool stopping_ = false;    // by stop()
   bool broken_ = false;
   bool recovering_ = true;   // what a server before this one left is not all taken yet
   bool polling_ = false;
   bool given_back_ = false;  // since the last publish
-  bool call_again_ = false;
   int64_t budget_bytes_ = 0;
   TimeNs last_request_ns_ = 0;
   TimeNs gap_ns_ = kSecond;  // mean time between requests, weighted towards the latest
@@ -146,7 +142,6 @@ class VhostQueue final : private TurnHook {
   IntrusiveList<Slot> free_;
   Slot* waiting_ = nullptr;  // taken, and without room for its data yet
   Watch kick_watch_;
-  Watch call_write_;
   WaitQueue changed_;
 };
 

@@ -29,7 +29,7 @@ bool has(uint64_t features, uint32_t bit) { return (features >> bit & 1) != 0; }
 
 Error refused(std::string what) { return {Errc::invalid, std::move(what)}; }
 
-/// A kick or call descriptor: an eventfd, which is an anonymous inode of no type. Files that are
+/// A kick descriptor: an eventfd, which is an anonymous inode of no type. Files that are
 /// always ready would keep the reactor busy.
 bool is_event(int fd) {
   struct stat status {};
@@ -386,10 +386,13 @@ Task<Result<void>> VhostUserSession::handle_ring(const Message& message,
         co_return refused("a ring without a kick descriptor would have to be polled for ever");
       co_return co_await start_ring(message.ring, std::move(descriptors[0]));
     case Request::set_vring_call: {
-      if (message.has_fd && !is_event(descriptors[0].get()))
-        co_return refused("the call descriptor is no eventfd");
-      UniqueFd call = message.has_fd ? std::move(descriptors[0]) : UniqueFd();
-      if (ring.queue) co_await ring.queue->set_call(call.get());
+      std::unique_ptr<DriverCall> call;
+      if (message.has_fd) {
+        auto made = DriverCall::make(descriptors[0].get());
+        if (!made) co_return made.error();
+        call = made.take();
+      }
+      if (ring.queue) ring.queue->set_call(call.get());
       ring.call = std::move(call);
       break;
     }

@@ -54,7 +54,7 @@ class VhostUserSession {
     bool has_addresses = false;
     bool enabled = false;
     RingAddresses addresses;
-    UniqueFd call;
+    std::unique_ptr<DriverCall> call;
     std::unique_ptr<VhostQueue> queue;
   };
   struct ConfigNote : UringOp {
