@@ -118,6 +118,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<IoStatus> flush_disk();
   Task<void> settle();
   Task<void> forward_room(WaitQueue& freed);
+  Task<void> close_local_log();
   void enter(State state, const std::string& reason);
   void on_cloud_status(IoStatus status);
   TimeNs lag_ns() const;

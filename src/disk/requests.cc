@@ -264,6 +264,7 @@ Task<Result<void>> HybridDisk::stop() {
   pool_.room().notify_all();
   if (cloud_space_) cloud_space_->freed().notify_all();
   while (background_tasks_ > 0) co_await active_ended_.wait();
+  if (was_online && local_usable()) co_await close_local_log();
   if (local_) co_await local_->quiesce();
   if (cloud_stream_) co_await cloud_stream_->quiesce();
   state_ = State::stopped;
@@ -276,6 +277,16 @@ Task<Result<void>> HybridDisk::stop() {
             name(), pool_.space().device().info().name, to_string(local_->failure()), dirty_bytes_,
             kStopShipNs / kSecond)};
   co_return Result<void>();
+}
+
+/// Ends the pool's log with a table that says that all before it was flushed. What goes bad behind a
+/// clean stop is then damage, and not taken for the end of what survived.
+Task<void> HybridDisk::close_local_log() {
+  IoStatus status = co_await local_->flush();
+  if (status == IoStatus::ok) status = co_await local_->seal_open_segment();
+  if (status == IoStatus::ok) status = co_await pool_.space().device().flush();  // the table
+  if (status != IoStatus::ok)
+    log_warning("disk {}: closing the pool's log failed: {}", name(), to_string(status));
 }
 
 void HybridDisk::enter(State state, const std::string& reason) {

@@ -194,6 +194,28 @@ TEST(HybridDisk, AStoppedDiskRefusesRequests) {
   EXPECT_EQ(rig.write(0, filled(kB, 1)), IoStatus::stopped);
 }
 
+TEST(HybridDisk, WhatGoesBadBehindACleanStopIsAnErrorAndNeverAnOlderVersion) {
+  DiskRig rig;
+  ASSERT_EQ(rig.write(0, filled(kB, 1)), IoStatus::ok);
+  (void)rig.world().run_for(10 * kSecond);
+  ASSERT_EQ(rig.write(0, filled(kB, 2)), IoStatus::ok);
+  ASSERT_EQ(rig.command(IoOp::flush), IoStatus::ok);
+  ASSERT_TRUE(rig.run(rig.host().stop()).ok());
+  ASSERT_GT(rig.host().stats().disks.front().dirty_bytes, 0u);  // the pool has the only copy
+  rig.kill(true);
+  auto& store = rig.drive().store();
+  for (uint64_t page = 0; page < store.size_bytes() / kB; ++page) {
+    const sim::PageRef contents = store.peek(page);
+    if (contents.null() || contents.data()[0] != std::byte{2}) continue;
+    if (contents.data()[kB - 1] == std::byte{2}) store.corrupt(page, rig.world().random());
+  }
+  rig.boot();
+  ASSERT_TRUE(rig.attach().ok());
+  IoStatus status = IoStatus::ok;
+  (void)rig.read(0, kB, &status);
+  EXPECT_NE(status, IoStatus::ok);
+}
+
 TEST(HybridDisk, ConfigurationMustMatchTheVolume) {
   DiskRig rig;
   rig.kill(false);
