@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Latte against qemu-storage-daemon and qemu-nbd over NBD unix sockets, side by side.
 
-All three serve from the same file system with direct I/O; Latte's data is in its pool, with shipping to
-the cloud (a directory on the same file system) going on. Rounds are interleaved; medians and the ratio
-to the better qemu are printed. fio's nbd engine is the client.
+All three serve from the same file system with direct I/O; Latte's data is in its pool, and what is
+written goes on to its cloud (a directory on the same file system) meanwhile. Rounds are interleaved, each
+begins with another server, and before each measurement Latte's backlog has reached the cloud: it would
+slow the others, too. Medians and the ratio to the better qemu are printed. fio's nbd engine is the client.
 
   bench/nbd_compare.py --latte build/release/latte [--dir DIR] [--rounds 5] [--seconds 2]
 """
@@ -47,6 +48,17 @@ def wait_for(path, process, seconds=60):
         time.sleep(0.05)
 
 
+def wait_shipped(latte, config, seconds=60):
+    deadline = time.time() + seconds
+    while time.time() < deadline:
+        status = subprocess.run([latte, "status", "-c", config, "--json"], check=True,
+                                capture_output=True, text=True).stdout
+        if json.loads(status)["pool"]["dirty_bytes"] == 0:
+            return
+        time.sleep(0.05)
+    sys.exit(f"latte's backlog did not reach the cloud in {seconds} s")
+
+
 def start_latte(latte, directory):
     config = os.path.join(directory, "latte.toml")
     with open(config, "w", encoding="utf-8") as out:
@@ -68,7 +80,7 @@ socket = "latte.ctl"
                               stderr=subprocess.DEVNULL, text=True)
     if server.stdout.readline().strip() != "ready":
         sys.exit("latte did not get ready")
-    return server, f"nbd+unix:///d?socket={directory}/latte.sock"
+    return server, config, f"nbd+unix:///d?socket={directory}/latte.sock"
 
 
 def start_peers(directory):
@@ -104,7 +116,8 @@ def main():
     directory = tempfile.mkdtemp(prefix="latte-bench-", dir=options.dir)
     servers = []
     try:
-        server, uri = start_latte(os.path.abspath(options.latte), directory)
+        latte = os.path.abspath(options.latte)
+        server, config, uri = start_latte(latte, directory)
         servers.append(server)
         servers += start_peers(directory)
         uris = {"latte": uri,
@@ -113,10 +126,14 @@ def main():
         for target in uris.values():  # every block written before anything is measured
             fio(target, "write", "128k", 16, 0, runtime=False)
         results = {name: {workload[0]: [] for workload in WORKLOADS} for name in uris}
-        for _ in range(options.rounds):
+        names = list(uris)
+        for turn in range(options.rounds):
+            first = turn % len(names)
             for label, rw, block, depth in WORKLOADS:
-                for name, target in uris.items():
-                    results[name][label].append(fio(target, rw, block, depth, options.seconds))
+                for name in names[first:] + names[:first]:
+                    wait_shipped(latte, config)
+                    results[name][label].append(
+                        fio(uris[name], rw, block, depth, options.seconds))
         print(f"{'IOPS, medians of ' + str(options.rounds):24}" +
               "".join(f"{name:>22}" for name in uris) + f"{'ratio':>8}")
         for workload in WORKLOADS:
