@@ -176,8 +176,9 @@ class Parser {
     return [this, &out](const toml::node& node, const std::string& key) {
       if (!address(out)(node, key)) return false;
       if (out->kind == ListenAddress::Kind::unix_socket) return true;
-      return fail(node, key, "is no unix socket; guest memory can't be shared over TCP, write "
-                             "unix:PATH");
+      return fail(node, key,
+                  "is no unix socket; guest memory can't be shared over TCP, write "
+                  "unix:PATH");
     };
   }
   bool socket_path_fits(const toml::node& node, const std::string& key, const std::string& path_) {
@@ -253,16 +254,16 @@ class Parser {
     };
     if (!read_table(inner, key, keys)) return false;
     if (disk.nbd || disk.vhost) return true;
-    error_ = Error{Errc::invalid,
-                   fmt::format("{}: {} {} has neither nbd nor vhost; add one, or both",
-                               place(inner.source()), key, disk.options.name)};
+    error_ =
+        Error{Errc::invalid, fmt::format("{}: {} {} has neither nbd nor vhost; add one, or both",
+                                         place(inner.source()), key, disk.options.name)};
     return false;
   }
   bool read_queues(const toml::node& node, const std::string& key, DiskConfig& disk) {
     const auto* number = node.as_integer();
     if (number == nullptr || number->get() < 1 || number->get() > int64_t{vhost::kMaxQueues})
-      return fail(node, key, fmt::format("is not allowed; write a number from 1 to {}",
-                                         vhost::kMaxQueues));
+      return fail(node, key,
+                  fmt::format("is not allowed; write a number from 1 to {}", vhost::kMaxQueues));
     disk.vhost_options.queues = static_cast<uint32_t>(number->get());
     return true;
   }

@@ -57,9 +57,9 @@ Result<std::shared_ptr<const GuestRegion>> GuestRegion::map(const RegionDescript
   void* mapping = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
                          static_cast<off_t>(begin));
   if (mapping == MAP_FAILED)
-    return Error{Errc::no_space, bad_region(description, fmt::format("cannot be mapped: {}",
-                                                                     std::strerror(errno)))
-                                     .message};
+    return Error{
+        Errc::no_space,
+        bad_region(description, fmt::format("cannot be mapped: {}", std::strerror(errno))).message};
   std::shared_ptr<GuestRegion> region(new GuestRegion);
   region->description_ = description;
   region->mapping_ = mapping;

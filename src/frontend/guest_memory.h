@@ -109,7 +109,8 @@ class GuestMemoryRef {
     if (memory_ != nullptr) ++memory_->references_;
   }
   GuestMemoryRef(const GuestMemoryRef& other) : GuestMemoryRef(other.memory_) {}
-  GuestMemoryRef(GuestMemoryRef&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)) {}
+  GuestMemoryRef(GuestMemoryRef&& other) noexcept
+      : memory_(std::exchange(other.memory_, nullptr)) {}
   GuestMemoryRef& operator=(GuestMemoryRef other) noexcept {
     std::swap(memory_, other.memory_);
     return *this;

@@ -39,9 +39,8 @@ bool is_guarded(uintptr_t address) {
 void on_bus_error(int, siginfo_t* info, void*) {
   const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
   void* page = reinterpret_cast<void*>(address & ~(kPageBytes - 1));
-  if (is_guarded(address) &&
-      ::mmap(page, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-             0) != MAP_FAILED) {
+  if (is_guarded(address) && ::mmap(page, kPageBytes, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) {
     fault_count.fetch_add(1, std::memory_order_relaxed);
     return;
   }

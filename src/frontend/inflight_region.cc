@@ -1,8 +1,8 @@
 #include "frontend/inflight_region.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -33,9 +33,9 @@ Result<void> check(uint16_t queues, uint16_t queue_size) {
 }  // namespace
 
 size_t InflightRegion::queue_bytes(uint16_t queue_size, bool packed) {
-  const size_t bytes =
-      packed ? sizeof(InflightPackedHeader) + queue_size * sizeof(InflightPackedEntry)
-             : sizeof(InflightSplitHeader) + queue_size * sizeof(InflightSplitEntry);
+  const size_t bytes = packed
+                           ? sizeof(InflightPackedHeader) + queue_size * sizeof(InflightPackedEntry)
+                           : sizeof(InflightSplitHeader) + queue_size * sizeof(InflightSplitEntry);
   return round_up(bytes, kQueueAlignment);
 }
 
@@ -68,8 +68,8 @@ Result<std::shared_ptr<InflightRegion>> InflightRegion::map(const InflightDescri
   struct stat status {};
   const bool file = ::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode);
   const uint64_t end = description.mmap_offset + description.mmap_size;
-  if (!file || description.mmap_size < needed || end < description.mmap_size || status.st_size < 0 ||
-      end > static_cast<uint64_t>(status.st_size))
+  if (!file || description.mmap_size < needed || end < description.mmap_size ||
+      status.st_size < 0 || end > static_cast<uint64_t>(status.st_size))
     return Error{Errc::invalid,
                  fmt::format("inflight region of {} bytes at {} for {} queues of {} entries: its "
                              "file is too short, or it is; {} bytes are needed",

@@ -40,8 +40,7 @@ Result<std::unique_ptr<Virtqueue>> Virtqueue::make_packed(const Setup& setup,
 bool PackedRing::relocate(const GuestMemory& memory) {
   const RingAddresses& at = setup_.addresses;
   constexpr uint64_t kEventBytes = 2 * sizeof(uint16_t);
-  std::byte* descriptors =
-      memory.translate_user(at.descriptors, setup_.size * sizeof(Descriptor));
+  std::byte* descriptors = memory.translate_user(at.descriptors, setup_.size * sizeof(Descriptor));
   // "available" is the driver's event suppression, "used" the device's.
   std::byte* driver = memory.translate_user(at.available, kEventBytes);
   std::byte* device = memory.translate_user(at.used, kEventBytes);
@@ -104,7 +103,8 @@ Result<void> PackedRing::recover() {
   if (load_once(&header->version) != kInflightVersion)
     return Error{Errc::damaged, "the inflight region is damaged"};
 
-  const Position old{load_once(&header->old_used_idx), load_once(&header->old_used_wrap_counter) != 0};
+  const Position old{load_once(&header->old_used_idx),
+                     load_once(&header->old_used_wrap_counter) != 0};
   const Position now{load_once(&header->used_idx), load_once(&header->used_wrap_counter) != 0};
   if (old.index >= setup_.size || now.index >= setup_.size)
     return Error{Errc::damaged, "the inflight region is damaged"};
@@ -350,8 +350,8 @@ void PackedRing::suppress_kicks() {
 
 bool PackedRing::request_kicks() {
   if (setup_.event_index) {
-    store_once(device_event_, static_cast<uint16_t>(next_avail_.index |
-                                                    (next_avail_.wrap ? kWrap : 0)));
+    store_once(device_event_,
+               static_cast<uint16_t>(next_avail_.index | (next_avail_.wrap ? kWrap : 0)));
     store_release(device_event_ + 1, uint16_t{VRING_PACKED_EVENT_FLAG_DESC});
   } else {
     store_once(device_event_ + 1, uint16_t{VRING_PACKED_EVENT_FLAG_ENABLE});

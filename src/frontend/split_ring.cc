@@ -43,10 +43,9 @@ bool SplitRing::relocate(const GuestMemory& memory) {
   const uint64_t size = setup_.size;
   const RingAddresses& at = setup_.addresses;
   std::byte* descriptors = memory.translate_user(at.descriptors, size * sizeof(Descriptor));
-  std::byte* available =
-      memory.translate_user(at.available, (kRing + size + 1) * sizeof(uint16_t));
-  std::byte* used = memory.translate_user(
-      at.used, (kRing + 1) * sizeof(uint16_t) + size * sizeof(UsedElement));
+  std::byte* available = memory.translate_user(at.available, (kRing + size + 1) * sizeof(uint16_t));
+  std::byte* used =
+      memory.translate_user(at.used, (kRing + 1) * sizeof(uint16_t) + size * sizeof(UsedElement));
   // The table wants 16 by the specification; 8 is what reading its fields needs.
   if (descriptors == nullptr || available == nullptr || used == nullptr ||
       !aligned(descriptors, 8) || !aligned(available, 2) || !aligned(used, 4))
@@ -179,8 +178,8 @@ Pop SplitRing::read_chain(const GuestMemory& memory, uint16_t head, Chain& chain
 void SplitRing::push(const Chain& chain, uint32_t written) {
   LATTE_CHECK(chain.id < setup_.size && under_way_[chain.id] != 0);
   under_way_[chain.id] = 0;
-  auto* element = reinterpret_cast<UsedElement*>(used_ring_ + kRing +
-                                                 (used_ & mask()) * kUsedElementWords);
+  auto* element =
+      reinterpret_cast<UsedElement*>(used_ring_ + kRing + (used_ & mask()) * kUsedElementWords);
   store_once(&element->id, uint32_t{chain.id});
   store_once(&element->length, written);
   ++used_;

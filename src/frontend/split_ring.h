@@ -52,7 +52,7 @@ class SplitRing final : public Virtqueue {
   uint16_t avail_seen_ = 0;        // idx when last looked at
   uint16_t used_ = 0;              // position of the next buffer to give back
   uint16_t published_ = 0;
-  uint16_t called_ = 0;            // used position at the last look for the driver's wish
+  uint16_t called_ = 0;  // used position at the last look for the driver's wish
   uint64_t counter_ = 0;
   std::vector<uint8_t> under_way_;   // by first descriptor
   std::vector<uint16_t> batch_;      // given back and not published

@@ -135,8 +135,8 @@ Task<void> VhostQueue::stop() {
   unlink();  // the turn hook
   if (!kick_watch_.under_way) co_return;
   UringOp* watch = &kick_watch_;
-  const int result = co_await reactor_.op(
-      [watch](io_uring_sqe* sqe) { io_uring_prep_cancel(sqe, watch, 0); });
+  const int result =
+      co_await reactor_.op([watch](io_uring_sqe* sqe) { io_uring_prep_cancel(sqe, watch, 0); });
   (void)result;  // not found: it is just ending by itself
   while (kick_watch_.under_way) co_await changed_.wait();
 }
@@ -330,8 +330,8 @@ bool VhostQueue::next_step(Slot& slot) {
 
 void VhostQueue::finish(Slot& slot, uint8_t status) {
   LATTE_CHECK(under_way_ > 0 && slot.memory);
-  const bool filled = slot.command.kind == BlkCommand::Kind::read ||
-                      slot.command.kind == BlkCommand::Kind::get_id;
+  const bool filled =
+      slot.command.kind == BlkCommand::Kind::read || slot.command.kind == BlkCommand::Kind::get_id;
   const uint64_t written = filled && status == VIRTIO_BLK_S_OK ? slot.command.length : 0;
   *slot.command.status = std::byte{status};
   if (!broken_) ring_->push(slot.chain, static_cast<uint32_t>(written + 1));

@@ -12,7 +12,8 @@
 // Invariants:
 //  1. A request holds the table of guest memory it was taken with until it is given back.
 //  2. A request is given back once, after the device is done with it.
-//  3. Queues share the reactor by bytes: a queue that moved more than its budget in a turn waits for
+//  3. Queues share the reactor by bytes: a queue that moved more than its budget in a turn waits
+//  for
 //     as many turns more.
 // Thread rule: the reactor's thread. Limits: one slot for each ring entry; kTurnBytes a turn;
 // VhostShared::data_bytes_max under way in the device.
@@ -72,8 +73,8 @@ class VhostQueue final : private TurnHook {
  public:
   /// `size`: entries of the ring. `kick` is an eventfd; `call` as for set_call(). `shared` outlives
   /// the queue.
-  VhostQueue(VhostShared& shared, uint32_t index, std::unique_ptr<Virtqueue> ring,
-             uint32_t size, GuestMemoryRef memory, UniqueFd kick, DriverCall* call);
+  VhostQueue(VhostShared& shared, uint32_t index, std::unique_ptr<Virtqueue> ring, uint32_t size,
+             GuestMemoryRef memory, UniqueFd kick, DriverCall* call);
   /// After stop(), or when the reactor is shut down.
   ~VhostQueue();
   VhostQueue(const VhostQueue&) = delete;
@@ -129,9 +130,9 @@ class VhostQueue final : private TurnHook {
   UniqueFd kick_;
   DriverCall* call_;
   bool enabled_ = false;
-  bool stopping_ = false;    // by stop()
+  bool stopping_ = false;  // by stop()
   bool broken_ = false;
-  bool recovering_ = true;   // what a server before this one left is not all taken yet
+  bool recovering_ = true;  // what a server before this one left is not all taken yet
   bool polling_ = false;
   bool given_back_ = false;  // since the last publish
   int64_t budget_bytes_ = 0;

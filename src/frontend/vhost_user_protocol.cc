@@ -14,8 +14,17 @@ constexpr uint64_t kRingIndexMask = 0xff;
 constexpr uint64_t kNoDescriptor = 1ull << 8;
 
 // What kinds of payload there are, by their sizes.
-enum class Payload : uint8_t { none, number, ring_state, ring_addresses, table, region, config,
-                               inflight, ring_fd };
+enum class Payload : uint8_t {
+  none,
+  number,
+  ring_state,
+  ring_addresses,
+  table,
+  region,
+  config,
+  inflight,
+  ring_fd
+};
 
 struct Shape {
   Request request;
@@ -165,8 +174,8 @@ Result<Header> parse_header(std::span<const std::byte, sizeof(Header)> bytes) {
   Header header;
   std::memcpy(&header, bytes.data(), sizeof(header));
   if ((header.flags & kFlagVersionMask) != kFlagVersion)
-    return Error{Errc::invalid, fmt::format("message flags {:#x}: version 1 is spoken here",
-                                            header.flags)};
+    return Error{Errc::invalid,
+                 fmt::format("message flags {:#x}: version 1 is spoken here", header.flags)};
   if ((header.flags & kFlagReply) != 0)
     return Error{Errc::invalid,
                  fmt::format("message {} is a reply, and nothing was asked", header.request)};
@@ -184,9 +193,9 @@ Result<Message> parse_message(const Header& header, std::span<const std::byte> p
     return Error{Errc::unsupported,
                  fmt::format("message type {} is not served here", header.request)};
   if (descriptors < shape->min_descriptors || descriptors > shape->max_descriptors)
-    return Error{Errc::invalid, fmt::format("{} with {} descriptors; it has {} to {}", shape->name,
-                                            descriptors, shape->min_descriptors,
-                                            shape->max_descriptors)};
+    return Error{Errc::invalid,
+                 fmt::format("{} with {} descriptors; it has {} to {}", shape->name, descriptors,
+                             shape->min_descriptors, shape->max_descriptors)};
   Message message;
   message.request = shape->request;
   message.need_reply = (header.flags & kFlagNeedReply) != 0;

@@ -81,7 +81,8 @@ inline constexpr uint32_t kFlagNeedReply = 1u << 3;
 /// The longest payload: a configuration access of kMaxConfigBytes. A memory table is shorter.
 inline constexpr uint32_t kMaxConfigAccessBytes = 256;
 inline constexpr uint32_t kMaxPayloadBytes = 12 + kMaxConfigAccessBytes;
-/// Regions of one SET_MEM_TABLE, and so descriptors of one message (VHOST_MEMORY_BASELINE_NREGIONS).
+/// Regions of one SET_MEM_TABLE, and so descriptors of one message
+/// (VHOST_MEMORY_BASELINE_NREGIONS).
 inline constexpr uint32_t kMaxDescriptors = 8;
 
 struct RegionDescription {
@@ -122,10 +123,10 @@ static_assert(sizeof(ConfigAccess) == 12);
 struct Message {
   Request request = Request::get_features;
   bool need_reply = false;
-  uint64_t number = 0;   ///< u64 payloads; descriptors' messages: the ring's index only
-  bool has_fd = false;   ///< SET_VRING_KICK, CALL, ERR: not the "invalid FD" flag
-  uint32_t ring = 0;     ///< of all messages about one ring
-  uint32_t value = 0;    ///< the num of a vring state
+  uint64_t number = 0;  ///< u64 payloads; descriptors' messages: the ring's index only
+  bool has_fd = false;  ///< SET_VRING_KICK, CALL, ERR: not the "invalid FD" flag
+  uint32_t ring = 0;    ///< of all messages about one ring
+  uint32_t value = 0;   ///< the num of a vring state
   RingAddresses addresses;
   std::array<RegionDescription, kMaxDescriptors> regions;
   uint32_t region_count = 0;

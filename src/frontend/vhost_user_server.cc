@@ -96,9 +96,10 @@ Task<void> VhostUserServer::accept_front_ends() {
 void VhostUserServer::take_front_end(int fd) {
   if (stopping_ || state_->session != nullptr) {
     if (!stopping_)
-      log_warning("disk {}: vhost front-end {} turned away: another one has the device; give each "
-                  "disk one guest",
-                  state_->shared.name, describe_peer(fd));
+      log_warning(
+          "disk {}: vhost front-end {} turned away: another one has the device; give each "
+          "disk one guest",
+          state_->shared.name, describe_peer(fd));
     ::close(fd);
     return;
   }

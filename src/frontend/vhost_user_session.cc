@@ -148,8 +148,7 @@ Task<void> VhostUserSession::receive_messages() {
 }
 
 /// False: the front-end has gone.
-Task<bool> VhostUserSession::receive_exactly(std::span<std::byte> bytes,
-                                             Descriptors* descriptors) {
+Task<bool> VhostUserSession::receive_exactly(std::span<std::byte> bytes, Descriptors* descriptors) {
   alignas(cmsghdr) std::array<char, kControlBytes> control;
   while (!bytes.empty()) {
     iovec piece{bytes.data(), bytes.size()};
@@ -193,9 +192,8 @@ Task<bool> VhostUserSession::send(Reply reply, int fd) {
       part->cmsg_len = CMSG_LEN(sizeof(int));
       std::memcpy(CMSG_DATA(part), &fd, sizeof(int));
     }
-    const int sent = co_await reactor_.op([&](io_uring_sqe* sqe) {
-      io_uring_prep_sendmsg(sqe, fd_.get(), &header, MSG_NOSIGNAL);
-    });
+    const int sent = co_await reactor_.op(
+        [&](io_uring_sqe* sqe) { io_uring_prep_sendmsg(sqe, fd_.get(), &header, MSG_NOSIGNAL); });
     if (sent == -EINTR || sent == -EAGAIN) continue;
     if (sent <= 0) co_return false;
     fd = -1;
@@ -294,8 +292,8 @@ Result<void> VhostUserSession::get_config(const Message& message) {
   const ConfigAccess& access = message.config;
   if (!range_within(access.offset, access.size, space.size()) || access.size == 0) {
     reply_ = Reply::config(access, {});
-    return refused(fmt::format("{} bytes at {}: outside the configuration space", access.size,
-                               access.offset));
+    return refused(
+        fmt::format("{} bytes at {}: outside the configuration space", access.size, access.offset));
   }
   reply_ = Reply::config(access, std::span(space).subspan(access.offset, access.size));
   return {};
@@ -341,7 +339,8 @@ Result<void> VhostUserSession::handle_inflight(const Message& message, Descripto
     inflight_ = region.take();
     return {};
   }
-  auto region = InflightRegion::create(message.inflight.queues, message.inflight.queue_size, packed);
+  auto region =
+      InflightRegion::create(message.inflight.queues, message.inflight.queue_size, packed);
   if (!region) {
     // The front-end waits for an answer: nothing of size 0.
     reply_ = Reply::inflight(message.request, {});
@@ -354,8 +353,7 @@ Result<void> VhostUserSession::handle_inflight(const Message& message, Descripto
   return Error{Errc::no_space, "no descriptor is left for the inflight region"};
 }
 
-Task<Result<void>> VhostUserSession::handle_ring(const Message& message,
-                                                 Descriptors& descriptors) {
+Task<Result<void>> VhostUserSession::handle_ring(const Message& message, Descriptors& descriptors) {
   if (message.ring >= rings_.size())
     co_return refused(fmt::format("ring {}; the device has {}", message.ring, rings_.size()));
   Ring& ring = rings_[message.ring];
@@ -424,8 +422,8 @@ Task<Result<void>> VhostUserSession::start_ring(uint32_t index, UniqueFd kick) {
   if (inflight_ && inflight_->packed() != packed)
     co_return refused("the inflight region is of the other kind of rings");
   setup.inflight = InflightRegion::queue(inflight_, index);
-  auto made = packed ? Virtqueue::make_packed(setup, *memory_)
-                     : Virtqueue::make_split(setup, *memory_);
+  auto made =
+      packed ? Virtqueue::make_packed(setup, *memory_) : Virtqueue::make_split(setup, *memory_);
   if (!made) co_return made.error();
   ring.queue = std::make_unique<VhostQueue>(shared_, index, made.take(), ring.size, memory_,
                                             std::move(kick), ring.call.get());

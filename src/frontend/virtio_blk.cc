@@ -67,8 +67,7 @@ void read_transfer(const DeviceInfo& info, BlkCommand::Kind kind, uint64_t secto
       command.length > info.max_request_bytes)
     return refuse(command, VIRTIO_BLK_S_IOERR);
   command.offset = sector * kSectorBytes;
-  if (command.offset % unit != 0 ||
-      !range_within(command.offset, command.length, info.size_bytes))
+  if (command.offset % unit != 0 || !range_within(command.offset, command.length, info.size_bytes))
     refuse(command, VIRTIO_BLK_S_IOERR);
 }
 

@@ -1,6 +1,5 @@
 #include "frontend/virtqueue.h"
 
-
 #include "frontend/ring_access.h"
 
 namespace latte::vhost {
@@ -15,8 +14,7 @@ bool Virtqueue::add(const GuestMemory& memory, const Descriptor& descriptor, Cha
     reason_ = "a descriptor to be read follows one to be written";
     return false;
   }
-  if (!memory.append_pieces(descriptor.address, descriptor.length, kMaxChainPieces,
-                            chain.pieces)) {
+  if (!memory.append_pieces(descriptor.address, descriptor.length, kMaxChainPieces, chain.pieces)) {
     reason_ = "a descriptor is not in the guest's memory";
     return false;
   }

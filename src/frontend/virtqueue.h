@@ -3,7 +3,8 @@
 // (split_ring.h, section "Split Virtqueues") and packed (packed_ring.h, "Packed Virtqueues").
 //
 // Invariants:
-//  1. Every field that the driver shares is read once, then judged: what was judged is what is used.
+//  1. Every field that the driver shares is read once, then judged: what was judged is what is
+//  used.
 //  2. Nothing outside the guest's memory is ever read or written for a driver's sake, and no driver
 //     makes a call loop: a chain ends after kMaxChainDescriptors, a ring's index may not jump.
 //  3. A queue that returned `broken` is used no more.

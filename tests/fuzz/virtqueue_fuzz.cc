@@ -131,7 +131,8 @@ void run(Input& input) {
     if (!made) return;
     region = made.take();
     setup.inflight = InflightRegion::queue(region, 0);
-    input.fill(setup.inflight.data, input.take<uint16_t>() % InflightRegion::queue_bytes(64, packed));
+    input.fill(setup.inflight.data,
+               input.take<uint16_t>() % InflightRegion::queue_bytes(64, packed));
   }
   input.fill(guest.low.get(), input.take<uint16_t>() % kRegionBytes);
   auto made = packed ? Virtqueue::make_packed(setup, *guest.memory)

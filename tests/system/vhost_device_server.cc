@@ -60,8 +60,8 @@ latte::Result<Served> serve(latte::UringReactor& reactor, latte::VhostUserServer
   served.device = device.take();
   const auto parsed = latte::ListenAddress::parse(address);
   if (!parsed) return parsed.error();
-  auto server = latte::VhostUserServer::listen(reactor, parsed.value(), options,
-                                               std::string(what), *served.device);
+  auto server = latte::VhostUserServer::listen(reactor, parsed.value(), options, std::string(what),
+                                               *served.device);
   if (!server) return server.error();
   served.server = server.take();
   return served;

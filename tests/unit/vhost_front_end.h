@@ -380,8 +380,7 @@ struct RequestSlot {
     header[16] = std::byte{0xee};
     std::vector<Buffer> buffers{{guest_address(*memory, header), 16, false}};
     const bool to_guest = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
-    if (data_bytes > 0)
-      buffers.push_back({guest_address(*memory, data), data_bytes, to_guest});
+    if (data_bytes > 0) buffers.push_back({guest_address(*memory, data), data_bytes, to_guest});
     buffers.push_back({guest_address(*memory, header + 16), 1, true});
     return buffers;
   }

@@ -129,10 +129,9 @@ class VhostRestart : public testing::TestWithParam<bool> {
     ASSERT_TRUE(front_->set_memory(memory_));
     ASSERT_TRUE(front_->send(static_cast<uint32_t>(Request::set_inflight_fd), &inflight_,
                              sizeof(inflight_), {inflight_fd_.get()}));
-    const uint32_t base = packed() ? ring_->first_base()
-                                   : static_cast<SplitDriver&>(*ring_).base_after_crash();
-    ASSERT_TRUE(
-        front_->start_ring(0, *ring_, kRingSize, base, kick_.get(), call_.get()));
+    const uint32_t base =
+        packed() ? ring_->first_base() : static_cast<SplitDriver&>(*ring_).base_after_crash();
+    ASSERT_TRUE(front_->start_ring(0, *ring_, kRingSize, base, kick_.get(), call_.get()));
   }
   void submit_one(size_t index) {
     Outstanding& one = outstanding_[index];
@@ -143,8 +142,8 @@ class VhostRestart : public testing::TestWithParam<bool> {
     one.block = block;
     one.pattern = static_cast<uint8_t>(random_.between(1, 255));
     std::memset(slots_[index].data, one.write ? one.pattern : 0, kBlockBytes);
-    const auto id = ring_->add(slots_[index].prepare(
-        one.write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, block * 8, kBlockBytes));
+    const auto id = ring_->add(slots_[index].prepare(one.write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+                                                     block * 8, kBlockBytes));
     if (!id) return;
     one.busy = true;
     one.id = *id;

@@ -17,7 +17,8 @@ namespace {
 constexpr uint64_t kDeviceBytes = 8u << 20;
 constexpr uint16_t kRingSize = 16;
 constexpr uint64_t kBasicFeatures = kFeatureProtocol | 1ull << VIRTIO_F_VERSION_1 |
-                                    1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_RING_F_INDIRECT_DESC;
+                                    1ull << VIRTIO_BLK_F_FLUSH |
+                                    1ull << VIRTIO_RING_F_INDIRECT_DESC;
 constexpr uint64_t kPacked = 1ull << VIRTIO_F_RING_PACKED;
 
 class VhostServerTest : public testing::TestWithParam<bool> {
@@ -57,8 +58,8 @@ class VhostServerTest : public testing::TestWithParam<bool> {
     ASSERT_TRUE(front_->connect());
     ASSERT_TRUE(front_->negotiate(features));
     ASSERT_TRUE(front_->set_memory(memory_));
-    ASSERT_TRUE(front_->start_ring(0, *ring_, kRingSize, ring_->first_base(), kick_.get(),
-                                   call_.get()));
+    ASSERT_TRUE(
+        front_->start_ring(0, *ring_, kRingSize, ring_->first_base(), kick_.get(), call_.get()));
   }
   void set_up() { set_up(kBasicFeatures | (GetParam() ? kPacked : 0)); }
   void kick() {
@@ -249,8 +250,7 @@ TEST_P(VhostServerTest, MessagesOutOfOrderAndWrongSizes) {
   for (const size_t size : {0u, 7u, 9u, 100u}) {
     std::vector<std::byte> payload(size);
     ASSERT_TRUE(front_->connect());
-    ASSERT_TRUE(
-        front_->send(static_cast<uint32_t>(Request::set_features), payload.data(), size));
+    ASSERT_TRUE(front_->send(static_cast<uint32_t>(Request::set_features), payload.data(), size));
     EXPECT_TRUE(front_->hung_up()) << size;
   }
   ASSERT_TRUE(front_->connect());
@@ -298,8 +298,8 @@ TEST_P(VhostServerTest, ConfigurationSpaceAndItsChange) {
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel), 0);
   const UniqueFd ours(channel[0]);
   const UniqueFd theirs(channel[1]);
-  ASSERT_TRUE(front_->send(static_cast<uint32_t>(Request::set_backend_req_fd), nullptr, 0,
-                           {theirs.get()}));
+  ASSERT_TRUE(
+      front_->send(static_cast<uint32_t>(Request::set_backend_req_fd), nullptr, 0, {theirs.get()}));
   ASSERT_TRUE(front_->ask(Request::get_queue_num).has_value());
   call_on(*reactor_, [this] { server_->notify_config_changed(); });
   Header note;
@@ -318,9 +318,9 @@ TEST_P(VhostServerTest, EventIndexCallsOnceForABatch) {
       const auto end = static_cast<uint32_t>(round * 8 + 6);
       const auto place = static_cast<uint16_t>(end % kRingSize);
       const bool wrap = end / kRingSize % 2 == 0;
-      auto* event = reinterpret_cast<uint16_t*>(memory_.data() +
-                                                (ring_->addresses(0).available -
-                                                 reinterpret_cast<uint64_t>(memory_.data())));
+      auto* event = reinterpret_cast<uint16_t*>(
+          memory_.data() +
+          (ring_->addresses(0).available - reinterpret_cast<uint64_t>(memory_.data())));
       store_once(event, static_cast<uint16_t>(place | (wrap ? 0x8000 : 0)));
       store_release(event + 1, uint16_t{VRING_PACKED_EVENT_FLAG_DESC});
     } else {
