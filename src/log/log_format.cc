@@ -142,7 +142,8 @@ Result<CloudSuper> parse_cloud_super(std::span<const std::byte> block, std::stri
 
 bool parse_segment_header(std::span<const std::byte> block, SegmentHeader& out) {
   return parse_block(block, kSegmentMagic, out) && out.generation < kMost && out.order < kMost &&
-         plausible(out.previous_end) && plausible(out.durable) && plausible(out.completed);
+         plausible(out.previous_end) && plausible(out.durable) && plausible(out.completed) &&
+         out.wall_time_ns >= 0;
 }
 
 bool parse_segment_footer(std::span<const std::byte> block, uint32_t segment_blocks,
@@ -164,6 +165,7 @@ bool parse_record(std::span<const std::byte> bytes, uint64_t salt, uint32_t bloc
     return false;
   if (header.header_blocks != record_header_blocks(header.entry_count, header.data_blocks))
     return false;
+  if (header.wall_time_ns < 0) return false;
   if (uint64_t{block} + header.header_blocks + header.data_blocks > segment_blocks) return false;
   need_blocks = header.header_blocks;
   const size_t header_bytes = size_t{header.header_blocks} * kBlockBytes;

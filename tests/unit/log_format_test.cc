@@ -130,6 +130,11 @@ TEST(LogFormat, SegmentHeadersWithCountersNearOverflowAreNone) {
   SegmentHeader out;
   EXPECT_TRUE(parse_segment_header(bytes_of(header), out));
   EXPECT_EQ(out.order, 7u);
+  header.order = 7;
+  header.wall_time_ns = -1;
+  seal(header);
+  EXPECT_FALSE(parse_segment_header(bytes_of(header), out));
+  header.wall_time_ns = 0;
   header.order = UINT64_MAX;
   seal(header);
   EXPECT_FALSE(parse_segment_header(bytes_of(header), out));
@@ -188,6 +193,7 @@ TEST(LogFormat, RecordsWithFieldsOutOfRangeAreRefused) {
       [](Record& r) { r.header.data_blocks = kMaxRecordDataBlocks + 1; },
       [](Record& r) { r.header.data_blocks = 3; },
       [](Record& r) { r.header.header_blocks = 2; },
+      [](Record& r) { r.header.wall_time_ns = INT64_MIN; },
       [](Record& r) { r.entries[0].kind = static_cast<EntryKind>(8); },
       [](Record& r) { r.entries[0].count = 0; },
       [](Record& r) { r.entries[1].lba = 1ull << 60; },
