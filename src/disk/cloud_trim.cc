@@ -79,7 +79,7 @@ Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
     }
     // A full pool has no room for notes, and gets none before the cloud log has. So the superblock
     // calls void what the notes were to be about; it costs no more than cached copies at a restart.
-    if (!noted && !planted(Planted::skip_void_mark)) void_seq = highest_seq_before(tail_order);
+    if (!noted) void_seq = highest_seq_before(tail_order);
   }
   log::StreamSlot* slot = cloud_space_->find_stream(id_);
   LATTE_CHECK(slot != nullptr);
@@ -91,7 +91,6 @@ Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
     on_cloud_status(status);
     co_return false;
   }
-  if (planted(Planted::skip_void_mark)) pending_notes_.clear();
   std::erase_if(pending_notes_, [&](const log::Entry& note) { return note.seq <= void_seq.value; });
   std::vector<uint32_t> segments;
   cloud_stream_->cut_front(tail_order, segments);
