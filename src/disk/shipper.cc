@@ -3,6 +3,8 @@
 //
 // Invariants: 1. shipped_ advances only when the cloud log has made everything up to there durable.
 // Reading the pool's log: ship_load.cc, and ship_damaged.cc where it can't be read.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/logging.h"
@@ -99,8 +101,19 @@ Task<void> HybridDisk::run_shipper() {
     co_await await_ship_work();
     if (background_stop_) break;
     if (!ship_pending()) continue;
+    const log::LogPosition before = shipped_;
+    const Seq seq_before = shipped_seq_;
     const bool ok = co_await ship_once();
     if (!ok && !background_stop_) break;
+    const bool progress = shipped_ != before || shipped_seq_ != seq_before;
+    // Nothing is left to read, and nothing on its way that could bring what is missing.
+    const bool at_end = shipped_ >= local_->completed_end() && local_->idle();
+    if (!progress && at_end && pending_seqs_.empty())
+      enter(State::failed,
+            fmt::format("the pool's log ends without the writes up to {} that its tables name; "
+                        "restore the pool, or replace it with a new one (latte create) and take "
+                        "the disk over from the cloud (latte takeover)",
+                        last_local_seq_.value));
   }
   --background_tasks_;
   active_ended_.notify_all();
