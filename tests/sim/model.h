@@ -24,6 +24,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -68,7 +69,6 @@ class Model {
   uint32_t disk() const { return disk_; }
   uint64_t sectors() const { return histories_.size(); }
   const Write& write(WriteId id) const { return writes_[id]; }
-  uint64_t write_count() const { return writes_.size() - 1; }
 
   /// A client submits. `foreign`: on a host that has been fenced already.
   WriteId submit_write(uint64_t first, uint64_t count, bool zero, uint32_t session, bool foreign,
@@ -131,7 +131,11 @@ class Model {
   std::string resolve(const Cut& cut, const std::vector<WriteId>& seen, Loss loss,
                       const std::function<bool(const Write&)>& required) const;
   std::string check_tears(uint64_t first, const std::vector<WriteId>& seen) const;
-  void adopt(uint64_t sector, WriteId seen, bool fresh_host);
+  /// Versions that stand for several, of this read-back.
+  using Merged = std::map<std::vector<WriteId>, WriteId>;
+  WriteId shown_version(const std::vector<WriteId>& alternatives, Merged& merged);
+  void adopt(uint64_t sector, WriteId seen, Loss loss,
+             const std::function<bool(const Write&)>& required, Merged& merged);
 
   uint32_t disk_;
   uint32_t session_ = 0;

@@ -165,29 +165,62 @@ std::string Model::check_recovered(Loss loss, const std::vector<WriteId>& seen,
   }
   if (wrong.empty() && rule == Loss::host) wrong = resolve(disk_cut, seen, rule, needed);
   if (!wrong.empty()) return wrong;
-  for (uint64_t s = 0; s < seen.size(); ++s) adopt(s, seen[s], loss == Loss::host);
+  Merged merged;
+  for (uint64_t s = 0; s < seen.size(); ++s) adopt(s, seen[s], loss, needed, merged);
   return "";
 }
 
+/// The version that a read-back showed. Zeroes may come from several writes, and which came last can't be
+/// told: then it is one that stands for all of them, so that no later check builds on a guess.
+WriteId Model::shown_version(const std::vector<WriteId>& alternatives, Merged& merged) {
+  if (alternatives.size() == 1) return alternatives.front();
+  const auto known = merged.find(alternatives);
+  if (known != merged.end()) return known->second;
+  Write any = writes_[alternatives.front()];
+  for (const WriteId id : alternatives) {
+    const Write& one = writes_[id];
+    any.flushed &= one.flushed;
+    any.submitted = std::min(any.submitted, one.submitted);
+    any.ended = std::max(any.ended, one.ended);
+    any.submit_ns = std::min(any.submit_ns, one.submit_ns);
+    any.ack_ns = std::max(any.ack_ns, one.ack_ns);
+    any.acked &= one.acked;
+    any.acked_at = std::max(any.acked_at, one.acked_at);
+  }
+  any.failed = any.rolled_back = false;
+  const WriteId id = writes_.size();
+  writes_.push_back(any);
+  if (any.acked && !any.flushed) unflushed_.push_back(id);
+  merged.emplace(alternatives, id);
+  return id;
+}
+
 /// From now on `seen` is what the sector holds; what it rules out is gone for good.
-void Model::adopt(uint64_t sector, WriteId seen, bool fresh_host) {
+void Model::adopt(uint64_t sector, WriteId seen, Loss loss,
+                  const std::function<bool(const Write&)>& required, Merged& merged) {
   History& history = histories_[sector];
   if (seen == kUnreadable) {
     history.uncertain_from = static_cast<uint32_t>(history.writes.size());
     return;
   }
-  const uint32_t shown = candidates(sector, seen).back();
-  const WriteId id = history.writes[shown];
+  const bool from_settled = loss == Loss::process || loss == Loss::none;
+  const std::vector<uint32_t> found = candidates(sector, seen);
+  std::vector<uint32_t> shown;
+  for (const uint32_t i : found)
+    if (lost_required(history, i, from_settled, required) == 0) shown.push_back(i);
+  if (shown.empty()) shown.push_back(found.back());
+  std::vector<WriteId> alternatives;
+  for (const uint32_t i : shown) alternatives.push_back(history.writes[i]);
   std::vector<WriteId> kept;
   for (uint32_t j = 0; j < history.writes.size(); ++j) {
+    if (std::find(shown.begin(), shown.end(), j) != shown.end()) continue;
     const WriteId other = history.writes[j];
-    if (j == shown) continue;
-    if (is_out(history, shown, j)) {
+    if (std::all_of(shown.begin(), shown.end(), [&](uint32_t i) { return is_out(history, i, j); }))
       writes_[other].rolled_back = true;
-    } else if (!fresh_host) {
+    else if (loss != Loss::host)
       kept.push_back(other);
-    }
   }
+  const WriteId id = shown_version(alternatives, merged);
   // Older versions can come back only if a later loss of the host cuts there; a flushed or shipped
   // state rules that out, but the model does not know what was shipped.
   history.settled = static_cast<uint32_t>(kept.size());
