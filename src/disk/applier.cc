@@ -110,7 +110,9 @@ Task<bool> HybridDisk::apply_front() {
   }
   const bool trimmed = co_await trim_cloud_log(segment.order + 1);
   if (trimmed)
-    pacer_.on_applied(uint64_t{segment.used_blocks} * kBlockBytes, reactor_.now() - start_ns);
+    pacer_.on_applied(content.crcs.size() * kBlockBytes,
+                      uint64_t{cloud_space_->segment_blocks()} * kBlockBytes,
+                      reactor_.now() - start_ns);
   co_return trimmed;
 }
 

@@ -15,6 +15,7 @@ constexpr double kPoolGain = 6;
 constexpr double kSlowest =
     0.02;  // of the drain rate, however late: writers crawl, they don't stop
 constexpr double kUnmeasured = 8e6;  // bytes/s assumed until something has been drained
+constexpr double kUnmeasuredApply = 1e6;  // likewise, applied: many small writes to a slow base
 constexpr double kMemorySeconds = 0.5;
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();
 
@@ -23,13 +24,15 @@ double paced(double rate, double x, double free, double target, double gain) {
   return rate * std::clamp(1 + gain * (target - x), kSlowest, 4.0);
 }
 
-/// A moving average over the busy time; the first sample stands for itself.
+/// A moving average over the busy time; the first sample, `first`, stands for itself.
+void average(double& value, double sample, TimeNs busy_ns, bool first) {
+  const double seconds = static_cast<double>(busy_ns) / 1e9;
+  value += (first ? 1 : seconds / (seconds + kMemorySeconds)) * (sample - value);
+}
+
 void measure(double& rate, uint64_t bytes, TimeNs busy_ns) {
   if (bytes == 0 || busy_ns <= 0) return;
-  const double seconds = static_cast<double>(busy_ns) / 1e9;
-  const double sample = static_cast<double>(bytes) / seconds;
-  const double weight = rate == 0 ? 1 : seconds / (seconds + kMemorySeconds);
-  rate += weight * (sample - rate);
+  average(rate, static_cast<double>(bytes) * 1e9 / static_cast<double>(busy_ns), busy_ns, rate == 0);
 }
 
 }  // namespace
@@ -38,17 +41,20 @@ void WritePacer::on_drained(uint64_t bytes, TimeNs busy_ns) {
   measure(drain_rate_, bytes, busy_ns);
 }
 
-void WritePacer::on_applied(uint64_t bytes, TimeNs busy_ns) {
+void WritePacer::on_applied(uint64_t bytes, uint64_t segment_bytes, TimeNs busy_ns) {
+  if (bytes > 0 && busy_ns > 0)
+    average(log_fill_, static_cast<double>(bytes) / static_cast<double>(segment_bytes), busy_ns,
+            apply_rate_ == 0);
   measure(apply_rate_, bytes, busy_ns);
 }
 
 /// How long what is dirty now will take to reach the cloud's log.
 double WritePacer::seconds_to_drain(const State& state) const {
   const double ship_rate = drain_rate_ > 0 ? drain_rate_ : kUnmeasured;
-  const uint64_t fits = std::min(state.dirty_bytes, state.log_free_bytes);
-  const double beyond = static_cast<double>(state.dirty_bytes - fits);
-  const double apply_rate = apply_rate_ > 0 ? std::min(apply_rate_, ship_rate) : ship_rate;
-  return static_cast<double>(fits) / ship_rate + beyond / apply_rate;
+  const double apply_rate = std::min(apply_rate_ > 0 ? apply_rate_ : kUnmeasuredApply, ship_rate);
+  const auto dirty = static_cast<double>(state.dirty_bytes);
+  const double fits = std::min(dirty, static_cast<double>(state.log_free_bytes) * log_fill_);
+  return fits / ship_rate + (dirty - fits) / apply_rate;
 }
 
 double WritePacer::allowed_rate(const State& state) const {

@@ -9,7 +9,8 @@
 // brake hard, which its last writers see as a stall.
 //
 // R is how fast the cloud's log takes bytes while it has room; what exceeds the room must wait for the
-// base to take as much. So a log that fills up slows writers step by step, before it is full.
+// base to take as much. So a log that fills up slows writers step by step, before it is full. Records and
+// tables take room as well: how much data a segment holds is measured, too.
 //
 // The same rule with the pool's room instead of the lag keeps a full pool from being a wall.
 //
@@ -29,14 +30,15 @@ class WritePacer {
 
   /// `bytes` reached the cloud in `busy_ns`, while more were waiting (or not: then it says little).
   void on_drained(uint64_t bytes, TimeNs busy_ns);
-  /// The base took `bytes` of the cloud's log in `busy_ns`; so much of the log is free again.
-  void on_applied(uint64_t bytes, TimeNs busy_ns);
+  /// A segment of the cloud's log went to the base in `busy_ns`: `bytes` of clients' data in
+  /// `segment_bytes` of the log, which are free again.
+  void on_applied(uint64_t bytes, uint64_t segment_bytes, TimeNs busy_ns);
 
   struct State {
     uint64_t dirty_bytes = 0;  ///< waiting for the cloud
     TimeNs oldest_age_ns = 0;  ///< of the oldest of them
     uint64_t room_bytes = 0;   ///< dirty bytes the pool could hold for this disk in all
-    uint64_t log_free_bytes = UINT64_MAX;  ///< room in the cloud's log
+    uint64_t log_free_bytes = UINT64_MAX;  ///< free segments of the cloud's log
     bool drain_away = false;   ///< nothing reaches the cloud now: the lag can't be bounded
   };
   /// When a write of `bytes` that arrives at `now_ns` may start; `now_ns` if at once.
@@ -46,12 +48,15 @@ class WritePacer {
   double drain_rate() const { return drain_rate_; }
 
  private:
+  static constexpr double kUnmeasuredFill = 0.5;
+
   double allowed_rate(const State& state) const;
   double seconds_to_drain(const State& state) const;
 
   TimeNs max_lag_ns_;
   double drain_rate_ = 0;  // bytes/s; 0 = not measured yet
   double apply_rate_ = 0;  // likewise
+  double log_fill_ = kUnmeasuredFill;  // share of a segment of the cloud's log that is data
   TimeNs next_start_ns_ = 0;
 };
 

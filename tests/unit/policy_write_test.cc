@@ -177,7 +177,7 @@ TEST(WritePacer, ACloudLogThatFillsUpSlowsWritersToTheBasesRate) {
   const auto gap = [](uint64_t log_free_bytes) {
     WritePacer pacer(2 * kSecond);
     pacer.on_drained(100u << 20, kSecond);
-    pacer.on_applied(10u << 20, kSecond);
+    pacer.on_applied(10u << 20, 10u << 20, kSecond);
     WritePacer::State state;
     state.dirty_bytes = 60u << 20;
     state.room_bytes = 8ull << 30;
