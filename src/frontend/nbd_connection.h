@@ -47,8 +47,9 @@ static_assert(kReceiveBytes > kMaxOptionBytes + sizeof(OptionHeader), "an option
 inline constexpr uint32_t kDirectPayloadBytes = 32u << 10;
 /// What may follow such a payload in one receive: headers, and the beginning of the next payload.
 inline constexpr size_t kDirectTailBytes = 4u << 10;
-/// Replies are gathered up to this many bytes: enough small ones for one system call. Long ones go one by one, so
-/// that the client, and the drive under its next requests, have work while the rest is being sent.
+/// Replies are gathered up to this many bytes: enough small ones for one system call. Long ones go
+/// one by one, so that the client, and the drive under its next requests, have work while the rest
+/// is being sent.
 inline constexpr size_t kGatherBytes = 128u << 10;
 inline constexpr uint32_t kGatherReplies = 256;
 

@@ -14,7 +14,7 @@ constexpr double kPoolTarget = 0.85;
 constexpr double kPoolGain = 6;
 constexpr double kSlowest =
     0.02;  // of the drain rate, however late: writers crawl, they don't stop
-constexpr double kUnmeasured = 8e6;  // bytes/s assumed until something has been drained
+constexpr double kUnmeasured = 8e6;       // bytes/s assumed until something has been drained
 constexpr double kUnmeasuredApply = 1e6;  // likewise, applied: many small writes to a slow base
 constexpr double kMemorySeconds = 0.5;
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();
@@ -32,7 +32,8 @@ void average(double& value, double sample, TimeNs busy_ns, bool first) {
 
 void measure(double& rate, uint64_t bytes, TimeNs busy_ns) {
   if (bytes == 0 || busy_ns <= 0) return;
-  average(rate, static_cast<double>(bytes) * 1e9 / static_cast<double>(busy_ns), busy_ns, rate == 0);
+  average(rate, static_cast<double>(bytes) * 1e9 / static_cast<double>(busy_ns), busy_ns,
+          rate == 0);
 }
 
 }  // namespace
@@ -59,7 +60,7 @@ double WritePacer::seconds_to_drain(const State& state) const {
 
 double WritePacer::allowed_rate(const State& state) const {
   const double expected_s = seconds_to_drain(state);
-  const double rate = expected_s > 0 ? static_cast<double>(state.dirty_bytes) / expected_s
+  const double rate = expected_s > 0    ? static_cast<double>(state.dirty_bytes) / expected_s
                       : drain_rate_ > 0 ? drain_rate_
                                         : kUnmeasured;
   double allowed = kUnlimited;

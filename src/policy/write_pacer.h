@@ -8,9 +8,9 @@
 // alike. The free part is small on purpose: a large one would let a burst run unslowed and then
 // brake hard, which its last writers see as a stall.
 //
-// R is how fast the cloud's log takes bytes while it has room; what exceeds the room must wait for the
-// base to take as much. So a log that fills up slows writers step by step, before it is full. Records and
-// tables take room as well: how much data a segment holds is measured, too.
+// R is how fast the cloud's log takes bytes while it has room; what exceeds the room must wait for
+// the base to take as much. So a log that fills up slows writers step by step, before it is full.
+// Records and tables take room as well: how much data a segment holds is measured, too.
 //
 // The same rule with the pool's room instead of the lag keeps a full pool from being a wall.
 //
@@ -35,11 +35,11 @@ class WritePacer {
   void on_applied(uint64_t bytes, uint64_t segment_bytes, TimeNs busy_ns);
 
   struct State {
-    uint64_t dirty_bytes = 0;  ///< waiting for the cloud
-    TimeNs oldest_age_ns = 0;  ///< of the oldest of them
-    uint64_t room_bytes = 0;   ///< dirty bytes the pool could hold for this disk in all
+    uint64_t dirty_bytes = 0;              ///< waiting for the cloud
+    TimeNs oldest_age_ns = 0;              ///< of the oldest of them
+    uint64_t room_bytes = 0;               ///< dirty bytes the pool could hold for this disk in all
     uint64_t log_free_bytes = UINT64_MAX;  ///< free segments of the cloud's log
-    bool drain_away = false;   ///< nothing reaches the cloud now: the lag can't be bounded
+    bool drain_away = false;  ///< nothing reaches the cloud now: the lag can't be bounded
   };
   /// When a write of `bytes` that arrives at `now_ns` may start; `now_ns` if at once.
   TimeNs admit(TimeNs now_ns, uint64_t bytes, const State& state);
@@ -54,8 +54,8 @@ class WritePacer {
   double seconds_to_drain(const State& state) const;
 
   TimeNs max_lag_ns_;
-  double drain_rate_ = 0;  // bytes/s; 0 = not measured yet
-  double apply_rate_ = 0;  // likewise
+  double drain_rate_ = 0;              // bytes/s; 0 = not measured yet
+  double apply_rate_ = 0;              // likewise
   double log_fill_ = kUnmeasuredFill;  // share of a segment of the cloud's log that is data
   TimeNs next_start_ns_ = 0;
 };

@@ -170,8 +170,9 @@ std::string Model::check_recovered(Loss loss, const std::vector<WriteId>& seen,
   return "";
 }
 
-/// The version that a read-back showed. Zeroes may come from several writes, and which came last can't be
-/// told: then it is one that stands for all of them, so that no later check builds on a guess.
+/// The version that a read-back showed. Zeroes may come from several writes, and which came last
+/// can't be told: then it is one that stands for all of them, so that no later check builds on a
+/// guess.
 WriteId Model::shown_version(const std::vector<WriteId>& alternatives, Merged& merged) {
   if (alternatives.size() == 1) return alternatives.front();
   const auto known = merged.find(alternatives);
