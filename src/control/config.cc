@@ -36,10 +36,10 @@ constexpr uint64_t kMinPoolSegmentBytes = 64u << 10;
 constexpr uint64_t kMaxPoolSegmentBytes = 64u << 20;
 constexpr size_t kMaxShownValueBytes = 80;
 constexpr size_t kMaxSocketPathBytes = 107;  // the kernel's
-constexpr std::array<std::pair<std::string_view, vhost::Polling>, 3> kPollings = {{
-    {"adaptive", vhost::Polling::adaptive},
-    {"always", vhost::Polling::always},
-    {"never", vhost::Polling::never},
+constexpr std::array<std::pair<std::string_view, Polling>, 3> kPollings = {{
+    {"adaptive", Polling::adaptive},
+    {"always", Polling::always},
+    {"never", Polling::never},
 }};
 constexpr std::array<std::pair<std::string_view, LogLevel>, 4> kLogLevels = {{
     {"debug", LogLevel::debug},

@@ -35,13 +35,6 @@
 
 namespace latte::vhost {
 
-/// When a queue looks at its ring without being kicked.
-enum class Polling : uint8_t {
-  never,
-  adaptive,  ///< while requests come closer together than a sleep is worth
-  always,    ///< costs a core
-};
-
 /// Bytes that a queue may start in a turn of the reactor; requests count at least kMinCostBytes.
 inline constexpr int64_t kTurnBytes = 128 << 10;
 inline constexpr int64_t kMinCostBytes = 4 << 10;
@@ -58,6 +51,7 @@ struct VhostShared {
   UringReactor& reactor;
   BlockDevice& device;
   const std::string name;  ///< for the log, and the driver's GET_ID
+  /// Whether queues look at their rings without being kicked.
   Polling polling = Polling::adaptive;
   /// Most data under way: what copies and devices below may hold for this guest.
   uint64_t data_bytes_max = 64u << 20;

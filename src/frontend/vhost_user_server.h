@@ -24,7 +24,7 @@ namespace latte {
 
 struct VhostUserServerOptions {
   uint32_t queues = 4;  ///< 1 to vhost::kMaxQueues; the front-end uses as many of them as it likes
-  vhost::Polling polling = vhost::Polling::adaptive;
+  Polling polling = Polling::adaptive;
   /// How long stop() waits for requests under way.
   TimeNs stop_ns = 5 * kSecond;
 };

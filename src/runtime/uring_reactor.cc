@@ -76,7 +76,8 @@ UringReactor::UringReactor(Options options, int wake_fd)
     : Reactor(options.random_seed),
       options_(std::move(options)),
       wake_fd_(wake_fd),
-      mailbox_(*this, wake_fd) {
+      mailbox_(*this, wake_fd),
+      idle_(options_.polling) {
   mailbox_watch_.reactor = this;
   mailbox_watch_.complete = &on_mailbox_woken;
 }
@@ -170,22 +171,22 @@ void UringReactor::begin_run() {
 
 void UringReactor::run() {
   begin_run();
-  TimeNs idle_since_ns = 0;  // 0 = there was work in the last turn
+  bool pausing = false;
   while (!stop_requested_.load(std::memory_order_relaxed)) {
-    if (take_turn()) {
-      idle_since_ns = 0;
+    const bool worked = take_turn();
+    if (worked && !pausing) continue;
+    const TimeNs time_ns = now();
+    if (worked) {
+      idle_.end_pause(time_ns);
+      pausing = false;
       continue;
     }
-    if (options_.spin_ns > 0) {
-      const TimeNs time_ns = now();
-      if (idle_since_ns == 0) idle_since_ns = time_ns;
-      if (time_ns - idle_since_ns < options_.spin_ns) {
-        pause_cpu();
-        continue;
-      }
-    }
-    sleep_in_kernel();
-    idle_since_ns = 0;
+    if (!pausing) idle_.begin_pause(time_ns);
+    pausing = true;
+    if (idle_.poll_on(time_ns))
+      pause_cpu();
+    else
+      sleep_in_kernel();
   }
   stop_requested_.store(false);
   running_ = false;
@@ -195,9 +196,8 @@ bool UringReactor::take_turn() {
   bool worked = mailbox_.drain(kMessagesPerTurn) > 0;
   if (next_deadline(kNever) != kNever) fire_timers(now());
   worked |= run_turn(kResumesPerTurn);
-  // A reactor that never spins submits together with going to sleep: one system call instead of
-  // two.
-  if (options_.spin_ns > 0 || has_ready()) enter_kernel();
+  // One that is going to sleep submits together with that: one system call instead of two.
+  if (idle_.polls() || has_ready()) enter_kernel();
   worked |= reap(true) > 0;
   return worked || has_ready();
 }

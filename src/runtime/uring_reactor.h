@@ -1,5 +1,5 @@
-// UringReactor: the real reactor: one thread, one io_uring, timers, a mailbox. It polls while there
-// is work and sleeps in the kernel when there is none.
+// UringReactor: the real reactor: one thread, one io_uring, timers, a mailbox. Without work it
+// polls or sleeps in the kernel, as IdlePolicy says.
 //
 // A turn: messages, due timers, everything ready, turn hooks, then one io_uring_enter() that
 // submits all that the turn prepared and collects what completed; when nothing is left to do, the
@@ -29,6 +29,7 @@
 
 #include "base/intrusive_list.h"
 #include "base/result.h"
+#include "runtime/idle_policy.h"
 #include "runtime/mailbox.h"
 #include "runtime/reactor.h"
 
@@ -50,12 +51,8 @@ class UringReactor final : public Reactor {
   struct Options {
     uint32_t entries = 512;    ///< submission ring, 1 to 32768; rounded up to a power of two
     uint64_t random_seed = 0;  ///< 0: from the kernel
-    /// How long to poll after the last work before sleeping. Only for a core that nobody else wants:
-    /// a drive takes longer than a spin that is worth its while, each spin costs a system call more
-    /// (submit now, sleep later), and a thread that spins is the one that is preempted when its
-    /// client runs (two cores, 4 KiB reads at depth 1: 8,200 a second without, 5,600 with 50 us).
-    TimeNs spin_ns = 0;
-    std::string name = "reactor";  ///< for errors
+    Polling polling = Polling::adaptive;  ///< what to do without work; see IdlePolicy
+    std::string name = "reactor";         ///< for errors
   };
 
   /// Errors: unsupported (no io_uring, or it is forbidden), no_space (limits of memory or
@@ -161,6 +158,7 @@ class UringReactor final : public Reactor {
   bool ring_made_ = false;
   bool cancel_by_fd_ = false;
   bool running_ = false;
+  IdlePolicy idle_;
   std::atomic<int> thread_id_{0};  // of the thread that called run(), 0 before
   std::atomic<bool> stop_requested_{false};
   IntrusiveList<UringOp> under_way_;  // in the submission ring or in the kernel

@@ -74,8 +74,8 @@ int main(int argc, char** argv) {
     return fail("usage: vhost_device_server POLLING ADDRESS SIZE_BYTES|FILE [ADDRESS ...]...");
   latte::VhostUserServerOptions options;
   const std::string_view polling = argv[1];
-  if (polling == "never") options.polling = latte::vhost::Polling::never;
-  if (polling == "always") options.polling = latte::vhost::Polling::always;
+  if (polling == "never") options.polling = latte::Polling::never;
+  if (polling == "always") options.polling = latte::Polling::always;
   auto reactor = latte::UringReactor::create({});
   if (!reactor) return fail(reactor.error().message);
   std::vector<Served> all;

@@ -183,7 +183,7 @@ TEST(Config, VhostAloneIsEnough) {
   ASSERT_TRUE(disk.vhost.has_value());
   EXPECT_EQ(disk.vhost->path, "/srv/latte/a.vhost");
   EXPECT_EQ(disk.vhost_options.queues, 2u);
-  EXPECT_EQ(disk.vhost_options.polling, vhost::Polling::never);
+  EXPECT_EQ(disk.vhost_options.polling, Polling::never);
 }
 
 TEST(ConfigValues, SizesAndDurations) {

@@ -14,8 +14,8 @@ namespace latte {
 namespace {
 
 struct Running {
-  explicit Running(TimeNs spin_ns) {
-    auto made = UringReactor::create({.spin_ns = spin_ns});
+  explicit Running(Polling polling) {
+    auto made = UringReactor::create({.polling = polling});
     EXPECT_TRUE(made.ok());
     reactor = made.take();
     thread = std::thread([this] {
@@ -41,12 +41,12 @@ struct Numbered {
 };
 
 TEST(Mailbox, KeepsTheOrderOfEachWriter) {
-  for (const TimeNs spin_ns : {TimeNs{0}, 20 * kMicrosecond}) {
+  for (const Polling polling : {Polling::never, Polling::adaptive, Polling::always}) {
     constexpr uint64_t kWriters = 4;
     constexpr uint64_t kMessages = 5000;
     std::vector<Counter> counters(kWriters);
     {
-      Running running(spin_ns);
+      Running running(polling);
       std::vector<std::vector<Numbered>> numbered(kWriters);
       std::vector<std::thread> writers;
       for (uint64_t w = 0; w < kWriters; ++w) {
@@ -90,7 +90,7 @@ TEST(Mailbox, RefusesWhenFull) {
 }
 
 TEST(Mailbox, WakesASleepingReactorEveryTime) {
-  Running running(0);
+  Running running(Polling::never);
   for (int i = 0; i < 3000; ++i) {
     const int got = call_on(*running.reactor, [i] { return i + 1; });
     ASSERT_EQ(got, i + 1);
@@ -105,7 +105,7 @@ Task<std::string> slow_name(Reactor* reactor) {
 Task<void> nothing(Reactor* reactor) { co_await reactor->yield(); }
 
 TEST(Mailbox, CallOnRunsTasks) {
-  Running running(20 * kMicrosecond);
+  Running running(Polling::adaptive);
   UringReactor* reactor = running.reactor.get();
   EXPECT_EQ(call_on(*reactor, [reactor] { return slow_name(reactor); }), "named");
   call_on(*reactor, [reactor] { return nothing(reactor); });

@@ -51,8 +51,8 @@ TEST(UringReactor, RefusesSillyOptions) {
 }
 
 TEST(UringReactor, TimersFireInOrderAndNotEarly) {
-  for (const TimeNs spin_ns : {TimeNs{0}, 50 * kMicrosecond}) {
-    auto reactor = make_reactor({.spin_ns = spin_ns});
+  for (const Polling polling : {Polling::never, Polling::adaptive, Polling::always}) {
+    auto reactor = make_reactor({.polling = polling});
     std::vector<int> order;
     reactor->spawn(note_after(reactor.get(), 9 * kMillisecond, 3, &order));
     reactor->spawn(note_after(reactor.get(), 3 * kMillisecond, 1, &order));
@@ -92,8 +92,8 @@ Task<void> ping_pong(UringReactor* reactor, int fd, int rounds, bool first, int*
 }
 
 TEST(UringReactor, OperationsCompleteWithTheirResults) {
-  for (const TimeNs spin_ns : {TimeNs{0}, 50 * kMicrosecond}) {
-    auto reactor = make_reactor({.spin_ns = spin_ns});
+  for (const Polling polling : {Polling::never, Polling::adaptive, Polling::always}) {
+    auto reactor = make_reactor({.polling = polling});
     SocketPair pair;
     int done = 0;
     reactor->spawn(ping_pong(reactor.get(), pair.fds[0], 1000, true, &done));
@@ -213,7 +213,8 @@ TEST(UringReactor, IdleCostsNoCpu) {
 
 TEST(UringReactor, StopsFromAnotherThread) {
   for (int round = 0; round < 200; ++round) {
-    auto reactor = make_reactor({.entries = 8, .spin_ns = round % 2 == 0 ? 0 : 50 * kMicrosecond});
+    auto reactor =
+        make_reactor({.entries = 8, .polling = round % 2 == 0 ? Polling::never : Polling::always});
     std::thread thread([&] { reactor->run(); });
     if (round % 3 == 0) std::this_thread::sleep_for(std::chrono::microseconds(100 + round));
     reactor->stop();
