@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/huge_chunks.h"
 
 namespace latte {
 namespace {
@@ -14,11 +15,32 @@ constexpr size_t kSmallestShift = 12;
 constexpr size_t kClasses = std::countr_zero(kMaxPooledBytes) - kSmallestShift + 1;
 static_assert(kBlockBytes == 1u << kSmallestShift);
 
+/// Under AddressSanitizer all memory is the heap's, which it watches.
+bool is_huge_piece([[maybe_unused]] size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  return false;
+#else
+  return bytes >= kSmallestHugePiece && bytes <= kHugeChunkBytes;
+#endif
+}
+
+void* take_memory(size_t bytes) {
+  if (is_huge_piece(bytes)) return take_huge_piece(bytes);
+  void* memory = std::aligned_alloc(kBlockBytes, bytes);
+  LATTE_CHECK(memory != nullptr);
+  return memory;
+}
+
+void return_memory(void* memory, size_t bytes) {
+  if (is_huge_piece(bytes)) return return_huge_piece(memory, bytes);
+  std::free(memory);
+}
+
 struct Pool {
   std::array<std::vector<void*>, kClasses> idle;
   ~Pool() {
-    for (auto& list : idle)
-      for (void* memory : list) std::free(memory);
+    for (size_t i = 0; i < kClasses; ++i)
+      for (void* memory : idle[i]) return_memory(memory, size_t{1} << (i + kSmallestShift));
   }
 };
 
@@ -45,9 +67,7 @@ Buffer::Buffer(size_t bytes) : size_(bytes) {
       return;
     }
   }
-  data_ = static_cast<std::byte*>(
-      std::aligned_alloc(kBlockBytes, size_t{1} << (size_class + kSmallestShift)));
-  LATTE_CHECK(data_ != nullptr);
+  data_ = static_cast<std::byte*>(take_memory(size_t{1} << (size_class + kSmallestShift)));
 }
 
 Buffer::~Buffer() {
@@ -60,7 +80,7 @@ Buffer::~Buffer() {
       return;
     }
   }
-  std::free(data_);
+  return_memory(data_, size_t{1} << (size_class + kSmallestShift));
 }
 
 }  // namespace latte

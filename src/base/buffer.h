@@ -3,6 +3,7 @@
 //
 // Thread rule: a Buffer may be freed on any thread; it then joins that thread's pool.
 // Limits: sizes are rounded up to a power of two; larger than kMaxPooledBytes goes to the heap.
+// From 64 KiB to 2 MiB the memory is of huge pages where the system has them (huge_chunks.h).
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,7 @@ namespace latte {
 
 /// Largest size class kept in the pool, in bytes.
 inline constexpr size_t kMaxPooledBytes = 4u << 20;
-/// Most bytes a thread's pool keeps per size class; beyond it memory goes back to the heap.
+/// Most bytes a thread's pool keeps per size class; beyond it memory goes back.
 inline constexpr size_t kMaxIdleBytesPerClass = 16u << 20;
 
 /// Owns `size()` bytes aligned to kBlockBytes; contents are not initialised. Move only.
