@@ -56,7 +56,7 @@ struct Progress {
   std::atomic<uint64_t> total_bytes{0};
 };
 
-/// One problem found by check; `fatal` ones are damage, the others are notes.
+/// One problem found by check; those with `damage` set are damage, the others are notes.
 struct Finding {
   bool damage = false;
   std::string text;

@@ -2,7 +2,7 @@
 //
 // S3-FIFO over segments: the oldest goes; blocks that were read since they were written are written
 // again at the log's head (reinsertion), the rest is dropped at no cost, the cloud has it. Limits:
-// kReinsertBlocks of a segment.
+// one part in kReinsertShare of a segment's blocks is written again.
 #include <algorithm>
 
 #include "base/buffer.h"
@@ -12,7 +12,8 @@
 namespace latte {
 namespace {
 
-/// At most this share of a segment's blocks is written again, so that reclaiming always frees room.
+/// At most one part in so many of a segment's blocks is written again, so that reclaiming always
+/// frees room.
 constexpr uint32_t kReinsertShare = 2;
 
 }  // namespace

@@ -1,4 +1,5 @@
-// HybridDisk, the entry: requests in and out, life cycle, statistics. Limits: kMaxActive requests.
+// HybridDisk, the entry: requests in and out, life cycle. Limits: none of its own; a front end
+// bounds what it has under way.
 #include <fmt/format.h>
 #include "base/logging.h"
 

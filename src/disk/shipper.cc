@@ -163,10 +163,10 @@ Task<bool> HybridDisk::ship_once() {
 }
 
 /// A seq that goes in several appends counts only with its last one. Its pieces follow each other:
-/// a seq has one entry with data or zeroes in the pool's log (write_piece() gives each of them a new
-/// one; notes and copies, which repeat a seq, are not shipped), take_ship_entry() adds all pieces of
-/// an entry before anything else, by record as by table, and the gaps' seqs were never given out.
-/// Only load_damaged() mixes them.
+/// a seq has one entry with data or zeroes in the pool's log (write_piece() gives each of them a
+/// new one; notes and copies, which repeat a seq, are not shipped), take_ship_entry() adds all
+/// pieces of an entry before anything else, by record as by table, and the gaps' seqs were never
+/// given out. Only load_damaged() mixes them.
 void HybridDisk::mark_pieces(ShipBatch& batch, size_t index) {
   log::Entry& entry = batch.items[index].append.entry;
   entry.flags = 0;

@@ -91,8 +91,8 @@ bool HybridDisk::local_room(uint64_t blocks) const {
          local_->has_room(static_cast<uint32_t>(blocks), pool_.reserve_segments());
 }
 
-/// May a write go straight to the cloud log? Only behind all that are older, which is all others for one
-/// that has no seq yet (`own` null): the log is applied and cut in order.
+/// May a write go straight to the cloud log? Only behind all that are older, which is all others
+/// for one that has no seq yet (`own` null): the log is applied and cut in order.
 bool HybridDisk::cloud_room(uint64_t blocks, const PendingSeq* own) {
   if (cloud_stream_->failed() || ship_pending()) return false;
   bool behind = true;
