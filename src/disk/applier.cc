@@ -7,14 +7,15 @@
 //                is flushed (HybridDisk's invariant 4), and the log's superblock says so durably.
 // Limits: one segment in memory; kApplyDepth base writes under way.
 #include <fmt/format.h>
-#include "base/logging.h"
 
 #include <algorithm>
 #include <cstring>
 #include <deque>
 
 #include "base/buffer.h"
+#include "base/logging.h"
 #include "base/planted.h"
+#include "disk/cloud_super.h"
 #include "disk/hybrid_disk.h"
 
 namespace latte {
@@ -119,13 +120,10 @@ Task<bool> HybridDisk::apply_front() {
 /// A segment that can't be read may be damaged, or another host's by now: it may reuse what this
 /// one still counts as its own.
 Task<void> HybridDisk::on_cloud_damage(uint32_t segment) {
-  const auto read = co_await cloud_.read_super();
-  if (read) {
-    const auto current = log::parse_cloud_super(read.value(), cloud_.name());
-    if (current && current.value().owner_pool_id != super_.owner_pool_id) {
-      on_cloud_status(IoStatus::fenced);
-      co_return;
-    }
+  const CloudOwner owner = co_await read_owner(cloud_);
+  if (owner.super && !owner.is(super_.owner_pool_id)) {
+    on_cloud_status(IoStatus::fenced);
+    co_return;
   }
   log_error("disk {}: cloud log segment {} is damaged; it stays, and is not applied", name(),
             segment);

@@ -3,10 +3,10 @@
 //
 // Invariants: those of applier.cc.
 #include <algorithm>
-#include <cstring>
 #include <deque>
 
 #include "base/planted.h"
+#include "disk/cloud_super.h"
 #include "disk/hybrid_disk.h"
 
 namespace latte {
@@ -108,23 +108,20 @@ Task<bool> HybridDisk::abandon_pool() {
   log::CloudSuper next = super_;
   next.generation = super_.generation + 1;
   next.epoch = next.generation;
-  log::seal(next);
-  SuperBytes bytes;
-  std::memcpy(bytes.data(), &next, sizeof(next));
+  const SuperBytes bytes = seal_to_bytes(next);
   const auto swapped = co_await cloud_.swap_super(super_.generation, next.generation, bytes);
   if (!swapped && swapped.error().code == Errc::busy) {
     // An earlier try may have taken effect without our hearing of it: then the superblock is ours.
-    const auto read = co_await cloud_.read_super();
-    if (!read) co_return true;
-    const auto current = log::parse_cloud_super(read.value(), cloud_.name());
-    const bool ours = current && current.value().owner_pool_id == super_.owner_pool_id &&
-                      current.value().generation == next.generation &&
-                      current.value().epoch == next.epoch;
+    const CloudOwner owner = co_await read_owner(cloud_);
+    if (!owner.answered) co_return true;
+    const bool ours = owner.is(super_.owner_pool_id) &&
+                      owner.super->generation == next.generation &&
+                      owner.super->epoch == next.epoch;
     if (!ours) {
       on_cloud_status(IoStatus::fenced);
       co_return false;
     }
-    super_ = current.value();
+    super_ = *owner.super;
     co_return true;
   }
   if (!swapped) {

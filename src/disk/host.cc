@@ -1,13 +1,13 @@
 #include "disk/host.h"
 
 #include <fmt/format.h>
-#include "base/logging.h"
 
 #include <algorithm>
 #include <cstring>
 
+#include "base/logging.h"
 #include "base/planted.h"
-#include "disk/cloud_image.h"
+#include "disk/cloud_super.h"
 #include "disk/hybrid_disk.h"
 #include "disk/pool.h"
 #include "log/recovery.h"
@@ -70,7 +70,6 @@ Task<Result<void>> Host::format_cloud(Reactor& reactor, CloudVolume& cloud, Disk
   super.generation = kFormattedGeneration;
   super.epoch = kFormattedGeneration;
   copy_name(super.name, disk.name);
-  log::seal(super);
 
   log::SegmentSpace::Options space;
   space.kind = log::SpaceKind::cloud_log;
@@ -90,8 +89,7 @@ Task<Result<void>> Host::format_cloud(Reactor& reactor, CloudVolume& cloud, Disk
     co_return Error{Errc::io, fmt::format("disk {}: {}: writing the cloud log failed: {}",
                                           disk.name, cloud.name(), to_string(status))};
   // The superblock last: with it the disk exists.
-  SuperBytes bytes;
-  std::memcpy(bytes.data(), &super, sizeof(super));
+  const SuperBytes bytes = seal_to_bytes(super);
   auto swapped = co_await cloud.swap_super(0, super.generation, bytes);
   if (!swapped) co_return on_disk(disk.name, swapped.error());
   co_return Result<void>();
@@ -160,9 +158,7 @@ Task<Result<void>> Host::swap_super(CloudVolume& cloud, const log::CloudSuper& c
   next.generation = current.generation + (planted(Planted::forget_fencing) ? 0 : 1);
   if (next.owner_pool_id != current.owner_pool_id || next.epoch != current.epoch)
     next.epoch = next.generation;
-  log::seal(next);
-  SuperBytes bytes;
-  std::memcpy(bytes.data(), &next, sizeof(next));
+  const SuperBytes bytes = seal_to_bytes(next);
   co_return co_await cloud.swap_super(current.generation, next.generation, bytes);
 }
 

@@ -1,0 +1,25 @@
+#include "disk/cloud_super.h"
+
+#include <cstring>
+
+namespace latte {
+
+SuperBytes seal_to_bytes(log::CloudSuper& super) {
+  static_assert(sizeof(super) == sizeof(SuperBytes));
+  log::seal(super);
+  SuperBytes bytes;
+  std::memcpy(bytes.data(), &super, sizeof(super));
+  return bytes;
+}
+
+Task<CloudOwner> read_owner(CloudVolume& cloud) {
+  CloudOwner owner;
+  const auto read = co_await cloud.read_super();
+  if (!read) co_return owner;
+  owner.answered = true;
+  const auto parsed = log::parse_cloud_super(read.value(), cloud.name());
+  if (parsed) owner.super = parsed.value();
+  co_return owner;
+}
+
+}  // namespace latte
