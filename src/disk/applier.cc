@@ -6,10 +6,7 @@
 //             2. A segment is given back only when the base has its blocks durably, the pool's log
 //                is flushed (HybridDisk's invariant 4), and the log's superblock says so durably.
 // Limits: one segment in memory; kApplyDepth base writes under way.
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cstring>
 #include <deque>
 
 #include "base/buffer.h"
@@ -267,43 +264,6 @@ Task<bool> HybridDisk::apply_zeroes(const std::vector<log::Entry>& zeroes) {
     cloud_extents_.erase_up_to(Lba(zero.lba), zero.count, Seq(zero.seq));
   }
   co_return true;
-}
-
-Task<Result<void>> HybridDisk::drain(Progress* progress) {
-  draining_ = true;
-  const uint64_t start = dirty_bytes_ + cloud_index_.size() * kBlockBytes;
-  for (;;) {
-    const uint64_t left = dirty_bytes_ + cloud_index_.size() * kBlockBytes;
-    if (progress != nullptr) {
-      progress->total_bytes = std::max(start, left);
-      progress->done_bytes = std::max(start, left) - left;
-    }
-    ship_work_.notify_all();
-    apply_work_.notify_all();
-    const bool empty = !ship_pending() && pending_seqs_.empty() && cloud_stream_->chain().empty();
-    // Lost blocks can't go to the base; their notes stay in the log.
-    const uint64_t lost = cloud_extents_.blocks(ExtentKind::lost);
-    const bool only_lost = lost > 0 && left == 0 && !ship_pending() && pending_seqs_.empty() &&
-                           cloud_extents_.blocks(ExtentKind::zero) == 0;
-    if (only_lost) {
-      draining_ = false;
-      co_return Error{
-          Errc::damaged,
-          fmt::format("disk {}: {} blocks are lost (their only copy was unreadable) and "
-                      "can't be drained; write or trim them, then drain again",
-                      name(), lost)};
-    }
-    const bool ended = empty || background_stop_ || state_ != State::online;
-    if (ended) break;
-    co_await cloud_progress_.wait();
-  }
-  draining_ = false;
-  if (state_ == State::fenced) co_return Error{Errc::not_owner, reason_};
-  if (state_ != State::online)
-    co_return Error{Errc::io, "disk " + name() +
-                                  ": stopped while draining; what is not yet in the "
-                                  "base stays in the logs"};
-  co_return Result<void>();
 }
 
 }  // namespace latte

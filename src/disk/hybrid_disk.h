@@ -108,7 +108,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
     WaitQueue ended;
   };
 
-  // requests.cc: entry and life cycle; disk_stats.cc: statistics, extents()
+  // requests.cc; disk_stats.cc: stats(), extents()
   bool refuse(IoRequest& request, IoStatus status);
   void finish(IoRequest& request, IoStatus status, TimeNs start_ns);
   Task<void> run_write(IoRequest& request);
@@ -116,12 +116,13 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<void> run_read(IoRequest& request);
   Task<void> run_flush(IoRequest& request);
   Task<IoStatus> flush_disk();
+
+  // life_cycle.cc: these and start(), drain(), stop()
   Task<void> settle();
   Task<void> forward_room(WaitQueue& freed);
   Task<void> close_local_log();
   void enter(State state, const std::string& reason);
   void on_cloud_status(IoStatus status);
-  TimeNs lag_ns() const;
 
   // write_path.cc
   Task<void> acquire(Ticket& ticket);
@@ -178,6 +179,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   TimeNs ship_delay_ns() const;
   void note_written(log::LogPosition end);
   TimeNs oldest_unshipped_ns() const;
+  TimeNs lag_ns() const;
 
   // ship_load.cc
   Task<bool> load_ship_batch(ShipBatch& batch);

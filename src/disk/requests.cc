@@ -1,9 +1,7 @@
-// HybridDisk, the entry: requests in and out, life cycle. Limits: none of its own; a front end
-// bounds what it has under way.
-#include <fmt/format.h>
-#include "base/logging.h"
-
+// HybridDisk, the entry: requests in and out. Limits: none of its own; a front end bounds what it
+// has under way.
 #include <algorithm>
+#include <cstring>
 
 #include "base/buffer.h"
 #include "base/planted.h"
@@ -14,10 +12,6 @@ namespace {
 
 /// How long a read of a block that only the cloud has is tried while the cloud answers with errors.
 constexpr TimeNs kCloudReadLimitNs = 30 * kSecond;
-
-/// How long a stop waits for the cloud to get what a failed pool can't keep.
-constexpr TimeNs kStopShipNs = 30 * kSecond;
-constexpr TimeNs kStopLookNs = 10 * kMillisecond;
 
 bool aligned(const IoRequest& request) {
   return request.offset % kBlockBytes == 0 && request.length % kBlockBytes == 0 &&
@@ -210,110 +204,6 @@ Task<IoStatus> HybridDisk::flush_disk() {
   const IoStatus status = co_await wait_in_cloud(next_seq_ - 1);
   if (status == IoStatus::ok && stats_.lost_blocks != lost_before) co_return IoStatus::io_error;
   co_return status;
-}
-
-void HybridDisk::start() {
-  LATTE_CHECK(state_ == State::recovering);
-  state_ = State::online;
-  if (pool_.failed()) pool_failed();
-  background_tasks_ = 4;
-  reactor_.spawn(run_shipper());
-  reactor_.spawn(run_applier());
-  reactor_.spawn(forward_room(pool_.room()));
-  reactor_.spawn(forward_room(cloud_space_->freed()));
-}
-
-/// Whoever lacks room waits for one thing, progress in the cloud; free segments wake them as well.
-Task<void> HybridDisk::forward_room(WaitQueue& freed) {
-  while (!background_stop_) {
-    co_await freed.wait();
-    cloud_progress_.notify_all();
-    apply_work_.notify_all();
-  }
-  --background_tasks_;
-  active_ended_.notify_all();
-}
-
-/// A stopped disk takes no longer than its flush: what is dirty stays in the pool. Unless the pool
-/// can't be flushed: then the cloud gets it, if it answers.
-Task<void> HybridDisk::settle() {
-  IoStatus status = local_->failed() ? local_->failure() : co_await local_->flush();
-  if (status == IoStatus::ok) co_return;
-  on_local_failure(status);
-  const TimeNs limit_ns = reactor_.now() + kStopShipNs;
-  while (ship_pending() && going_on() && reactor_.now() < limit_ns) {
-    ship_work_.notify_all();
-    co_await reactor_.sleep(kStopLookNs);
-  }
-}
-
-Task<Result<void>> HybridDisk::stop() {
-  const bool was_online = state_ == State::online;
-  if (was_online) state_ = State::stopped;
-  pool_.room().notify_all();
-  cloud_progress_.notify_all();
-  while (active_ > 0) co_await active_ended_.wait();
-  if (was_online) co_await settle();
-  const bool unsafe = was_online && going_on() && local_->failed() && ship_pending();
-  background_stop_ = true;
-  base_.stop();
-  cloud_log_device_.stop();
-  ship_timer_.cancel();
-  ship_work_.notify_all();
-  apply_work_.notify_all();
-  cloud_progress_.notify_all();
-  pool_.room().notify_all();
-  if (cloud_space_) cloud_space_->freed().notify_all();
-  while (background_tasks_ > 0) co_await active_ended_.wait();
-  if (was_online && local_usable()) co_await close_local_log();
-  if (local_) co_await local_->quiesce();
-  if (cloud_stream_) co_await cloud_stream_->quiesce();
-  state_ = State::stopped;
-  if (unsafe)
-    co_return Error{
-        Errc::io,
-        fmt::format(
-            "disk {}: the pool {} failed ({}), and {} bytes did not reach the cloud in {} s; they "
-            "may be lost with the host's power: serve the disk again before",
-            name(), pool_.space().device().info().name, to_string(local_->failure()), dirty_bytes_,
-            kStopShipNs / kSecond)};
-  co_return Result<void>();
-}
-
-/// Ends the pool's log with a table that says that all before it was flushed. What goes bad behind a
-/// clean stop is then damage, and not taken for the end of what survived.
-Task<void> HybridDisk::close_local_log() {
-  IoStatus status = co_await local_->flush();
-  if (status == IoStatus::ok) status = co_await local_->seal_open_segment();
-  if (status == IoStatus::ok) status = co_await pool_.space().device().flush();  // the table
-  if (status != IoStatus::ok)
-    log_warning("disk {}: closing the pool's log failed: {}", name(), to_string(status));
-}
-
-void HybridDisk::enter(State state, const std::string& reason) {
-  // A disk that is being stopped can still find out that it may not go on; then nobody waits for
-  // it.
-  if (background_stop_ || state_ == State::fenced || state_ == state) return;
-  state_ = state;
-  reason_ = reason;
-  log_error("disk {}: {}", name(), reason);
-  ship_work_.notify_all();
-  apply_work_.notify_all();
-  cloud_progress_.notify_all();
-  tickets_changed_.notify_all();
-  pool_.room().notify_all();
-  pool_.poke();
-}
-
-void HybridDisk::on_cloud_status(IoStatus status) {
-  if (status == IoStatus::fenced)
-    enter(
-        State::fenced,
-        fmt::format("fenced: another host took the disk over (this host attached it as generation "
-                    "{}); this host serves it no more",
-                    super_.generation));
-  else if (status != IoStatus::ok && status != IoStatus::stopped)
-    enter(State::failed, fmt::format("cloud volume {}: {}", cloud_.name(), to_string(status)));
 }
 
 }  // namespace latte
