@@ -7,7 +7,6 @@
 //                is flushed (HybridDisk's invariant 4), and the log's superblock says so durably.
 // Limits: one segment in memory; kApplyDepth base writes under way.
 #include <algorithm>
-#include <deque>
 
 #include "base/buffer.h"
 #include "base/logging.h"

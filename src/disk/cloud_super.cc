@@ -1,8 +1,17 @@
 #include "disk/cloud_super.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "disk/host.h"
+
 namespace latte {
+
+void set_name(char (&to)[log::kNameBytes], const std::string& name) {
+  static_assert(kMaxDiskNameBytes < log::kNameBytes);
+  std::memset(to, 0, sizeof(to));
+  std::memcpy(to, name.data(), std::min(name.size(), kMaxDiskNameBytes));
+}
 
 SuperBytes seal_to_bytes(log::CloudSuper& super) {
   static_assert(sizeof(super) == sizeof(SuperBytes));

@@ -1,9 +1,11 @@
-// The cloud volume's superblock as the engine handles it: written, read, and asked for the owner.
+// The cloud volume's superblock as the engine handles it: filled in, written, and asked for the
+// owner.
 //
 // Thread rule: one reactor. Limits: none.
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "base/uuid.h"
 #include "device/cloud_volume.h"
@@ -11,6 +13,9 @@
 #include "runtime/task.h"
 
 namespace latte {
+
+/// The name of a disk as superblocks hold it, padded with zeroes. At most kMaxDiskNameBytes count.
+void set_name(char (&to)[log::kNameBytes], const std::string& name);
 
 /// Seals `super` (its CRC covers what it says now) and returns it as it goes to the volume.
 SuperBytes seal_to_bytes(log::CloudSuper& super);

@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cstring>
-
 #include "base/logging.h"
 #include "base/planted.h"
 #include "disk/cloud_super.h"
@@ -19,15 +16,6 @@ namespace {
 /// can be finished, since nobody has written anything yet.
 constexpr uint64_t kFormattedGeneration = 1;
 constexpr uint64_t kAdoptedGeneration = kFormattedGeneration + 1;
-
-/// The shipper may have to take a damaged pool segment to the cloud in one piece.
-constexpr uint64_t kMinCloudLogSegments = 4;
-
-void copy_name(char (&to)[log::kNameBytes], const std::string& from) {
-  static_assert(kMaxDiskNameBytes < log::kNameBytes);
-  std::memset(to, 0, sizeof(to));
-  std::memcpy(to, from.data(), std::min(from.size(), kMaxDiskNameBytes));
-}
 
 }  // namespace
 
@@ -69,7 +57,7 @@ Task<Result<void>> Host::format_cloud(Reactor& reactor, CloudVolume& cloud, Disk
   super.size_bytes = disk.size_bytes;
   super.generation = kFormattedGeneration;
   super.epoch = kFormattedGeneration;
-  copy_name(super.name, disk.name);
+  set_name(super.name, disk.name);
 
   log::SegmentSpace::Options space;
   space.kind = log::SpaceKind::cloud_log;
@@ -83,7 +71,7 @@ Task<Result<void>> Host::format_cloud(Reactor& reactor, CloudVolume& cloud, Disk
   log::StreamSlot& slot = opened.value()->streams()[0];
   slot = log::StreamSlot{};
   slot.disk_id = super.disk_id;
-  copy_name(slot.name, disk.name);
+  set_name(slot.name, disk.name);
   const IoStatus status = co_await opened.value()->write_super();
   if (status != IoStatus::ok)
     co_return Error{Errc::io, fmt::format("disk {}: {}: writing the cloud log failed: {}",
@@ -125,78 +113,6 @@ Task<Result<void>> Host::open_pool() {
 bool Host::knows(const std::string& disk_name) const {
   LATTE_CHECK(pool_ != nullptr);
   return pool_->space().find_stream_by_name(disk_name) != nullptr;
-}
-
-Task<Result<log::CloudSuper>> Host::read_super(CloudVolume& cloud, const DiskOptions& disk) {
-  LATTE_CHECK(pool_ != nullptr);
-  const auto bytes = co_await cloud.read_super();
-  if (!bytes) co_return on_disk(disk.name, bytes.error());
-  auto super = log::parse_cloud_super(bytes.value(), cloud.name());
-  if (!super) {
-    Error error = super.error();
-    if (error.code == Errc::not_found) error.code = Errc::damaged;
-    co_return on_disk(disk.name, error);
-  }
-  if (super.value().size_bytes != disk.size_bytes)
-    co_return Error{
-        Errc::invalid,
-        fmt::format("disk {}: size is {} bytes in the configuration, but {} in {}; put the "
-                    "true size into the configuration",
-                    disk.name, disk.size_bytes, super.value().size_bytes, cloud.name())};
-  if (cloud.base().info().size_bytes < super.value().size_bytes)
-    co_return Error{
-        Errc::damaged,
-        fmt::format("disk {}: {}: the base image is cut short: {} bytes instead of {}; restore it "
-                    "from a copy",
-                    disk.name, cloud.name(), cloud.base().info().size_bytes,
-                    super.value().size_bytes)};
-  co_return super;
-}
-
-Task<Result<void>> Host::swap_super(CloudVolume& cloud, const log::CloudSuper& current,
-                                    log::CloudSuper& next) {
-  next.generation = current.generation + (planted(Planted::forget_fencing) ? 0 : 1);
-  if (next.owner_pool_id != current.owner_pool_id || next.epoch != current.epoch)
-    next.epoch = next.generation;
-  const SuperBytes bytes = seal_to_bytes(next);
-  co_return co_await cloud.swap_super(current.generation, next.generation, bytes);
-}
-
-Task<Result<void>> Host::register_disk(const DiskOptions& disk, const log::CloudSuper& super,
-                                       uint64_t cloud_log_bytes) {
-  log::SegmentSpace& space = pool_->space();
-  log::StreamSlot* slot = space.find_stream(super.disk_id);
-  log::StreamSlot* named = space.find_stream_by_name(disk.name);
-  if (named != nullptr && named != slot)
-    co_return Error{Errc::exists,
-                    fmt::format("disk {}: the pool {} knows another disk of this name "
-                                "({}); choose another name",
-                                disk.name, pool_device_.info().name, named->disk_id.to_string())};
-  if (slot == nullptr) slot = space.free_slot();
-  if (slot == nullptr)
-    co_return Error{Errc::no_space, fmt::format("disk {}: the pool {} has its {} disks already",
-                                                disk.name, pool_device_.info().name, kMaxDisks)};
-  const uint64_t segment_bytes = uint64_t{space.segment_blocks()} * kBlockBytes;
-  if (cloud_log_bytes < kMinCloudLogSegments * segment_bytes)
-    co_return Error{
-        Errc::invalid,
-        fmt::format("disk {}: its cloud log of {} bytes is too small for this pool's segments of "
-                    "{} bytes; it must be at least {} times as large",
-                    disk.name, cloud_log_bytes, segment_bytes, kMinCloudLogSegments)};
-  // What the pool still holds of the disk belongs to a history that ended.
-  log::StreamRecoveryOptions options{super.disk_id, slot->epoch, slot->tail_order, 0};
-  if (slot->disk_id == super.disk_id)
-    for (const log::FoundSegment& item : log::own_segments(options, found_))
-      if (!space.is_free(item.segment)) space.release(item.segment);
-  *slot = log::StreamSlot{};
-  slot->disk_id = super.disk_id;
-  slot->epoch = super.epoch;
-  copy_name(slot->name, disk.name);
-  const IoStatus status = co_await space.write_super();
-  if (status != IoStatus::ok)
-    co_return Error{Errc::io, fmt::format("disk {}: pool {}: writing the superblock failed: {}",
-                                          disk.name, pool_device_.info().name, to_string(status))};
-  co_return Result<void>();
 }
 
 Task<Result<void>> Host::adopt_new(DiskOptions disk, CloudVolume& cloud) {
