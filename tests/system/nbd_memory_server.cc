@@ -1,5 +1,5 @@
-// Serves one device over NBD until SIGTERM or SIGINT, for interoperability tests and measurements of the
-// front end alone:
+// Serves one device over NBD until SIGTERM or SIGINT, for interoperability tests and measurements
+// of the front end alone:
 //
 //   nbd_memory_server ADDRESS NAME SIZE_BYTES      a disk in memory
 //   nbd_memory_server ADDRESS NAME FILE            an existing file
@@ -7,39 +7,21 @@
 // Prints "ready URI" when clients may come. Exit: 0 after a clean stop, 2 for wrong use.
 #include <fmt/format.h>
 
-#include <charconv>
-#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <string_view>
 
-#include "device/file_device.h"
-#include "device/memory_device.h"
 #include "frontend/nbd_server.h"
 #include "runtime/call_on.h"
 #include "runtime/uring_reactor.h"
+#include "test_device.h"
 
 namespace {
-
-latte::UringReactor* stopped_by_signal = nullptr;
 
 int fail(std::string_view message) {
   fmt::print(stderr, "nbd_memory_server: {}\n", message);
   return 2;
-}
-
-latte::Result<std::unique_ptr<latte::BlockDevice>> open_device(latte::UringReactor& reactor,
-                                                               std::string_view what) {
-  uint64_t size_bytes = 0;
-  const auto [end, error] = std::from_chars(what.data(), what.data() + what.size(), size_bytes);
-  if (error == std::errc() && end == what.data() + what.size())
-    return std::unique_ptr<latte::BlockDevice>(new latte::MemoryDevice(size_bytes));
-  latte::FileDevice::Options options;
-  options.path = what;
-  auto file = latte::FileDevice::open(reactor, std::move(options));
-  if (!file) return file.error();
-  return std::unique_ptr<latte::BlockDevice>(file.take());
 }
 
 }  // namespace
@@ -48,7 +30,7 @@ int main(int argc, char** argv) {
   if (argc != 4) return fail("usage: nbd_memory_server ADDRESS NAME SIZE_BYTES|FILE");
   auto reactor = latte::UringReactor::create({});
   if (!reactor) return fail(reactor.error().message);
-  auto device = open_device(*reactor.value(), argv[3]);
+  auto device = latte::test::open_device(*reactor.value(), argv[3]);
   if (!device) return fail(device.error().message);
   const auto address = latte::ListenAddress::parse(argv[1]);
   if (!address) return fail(address.error().message);
@@ -57,9 +39,7 @@ int main(int argc, char** argv) {
   const auto added = server.value()->add_export(argv[2], "test disk", *device.value());
   if (!added) return fail(added.error().message);
 
-  stopped_by_signal = reactor.value().get();
-  for (int number : {SIGTERM, SIGINT})
-    std::signal(number, [](int) { stopped_by_signal->stop(); });
+  latte::test::stop_by_signal(*reactor.value());
   server.value()->start();
   fmt::print("ready {}\n", server.value()->uri(argv[2]));
   std::fflush(stdout);

@@ -7,40 +7,22 @@
 // Prints "ready" when front-ends may come. Exit: 0 after a clean stop, 2 for wrong use.
 #include <fmt/format.h>
 
-#include <charconv>
-#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "device/file_device.h"
-#include "device/memory_device.h"
 #include "frontend/vhost_user_server.h"
 #include "runtime/call_on.h"
 #include "runtime/uring_reactor.h"
+#include "test_device.h"
 
 namespace {
-
-latte::UringReactor* stopped_by_signal = nullptr;
 
 int fail(std::string_view message) {
   fmt::print(stderr, "vhost_device_server: {}\n", message);
   return 2;
-}
-
-latte::Result<std::unique_ptr<latte::BlockDevice>> open_device(latte::UringReactor& reactor,
-                                                               std::string_view what) {
-  uint64_t size_bytes = 0;
-  const auto [end, error] = std::from_chars(what.data(), what.data() + what.size(), size_bytes);
-  if (error == std::errc() && end == what.data() + what.size())
-    return std::unique_ptr<latte::BlockDevice>(new latte::MemoryDevice(size_bytes));
-  latte::FileDevice::Options options;
-  options.path = what;
-  auto file = latte::FileDevice::open(reactor, std::move(options));
-  if (!file) return file.error();
-  return std::unique_ptr<latte::BlockDevice>(file.take());
 }
 
 struct Served {
@@ -55,7 +37,7 @@ latte::Task<void> stop_all(std::vector<Served>* all) {
 latte::Result<Served> serve(latte::UringReactor& reactor, latte::VhostUserServerOptions options,
                             std::string_view address, std::string_view what) {
   Served served;
-  auto device = open_device(reactor, what);
+  auto device = latte::test::open_device(reactor, what);
   if (!device) return device.error();
   served.device = device.take();
   const auto parsed = latte::ListenAddress::parse(address);
@@ -84,10 +66,7 @@ int main(int argc, char** argv) {
     if (!served) return fail(served.error().message);
     all.push_back(served.take());
   }
-  stopped_by_signal = reactor.value().get();
-  const auto stop = [](int) { stopped_by_signal->stop(); };
-  std::signal(SIGTERM, stop);
-  std::signal(SIGINT, stop);
+  latte::test::stop_by_signal(*reactor.value());
   for (Served& one : all) one.server->start();
   fmt::print("ready\n");
   std::fflush(stdout);
