@@ -108,6 +108,13 @@ InflightRegion::~InflightRegion() {
   LATTE_CHECK(::munmap(mapping_, mapping_bytes_) == 0);
 }
 
+Result<void> InflightQueue::check_room(uint32_t ring_entries) const {
+  if (entries >= ring_entries) return {};
+  return Error{Errc::invalid,
+               fmt::format("the inflight region has room for {} entries, the ring has {}", entries,
+                           ring_entries)};
+}
+
 InflightQueue InflightRegion::queue(const std::shared_ptr<InflightRegion>& region, uint32_t index) {
   if (!region || index >= region->description_.queues) return {};
   const uint16_t entries = region->description_.queue_size;

@@ -79,7 +79,25 @@ struct InflightQueue {
   uint16_t entries = 0;
 
   explicit operator bool() const { return data != nullptr; }
+  /// Error (invalid) unless there is an entry for each of the ring's.
+  Result<void> check_room(uint32_t ring_entries) const;
 };
+
+/// A queue's part by its layout: a header, then entries. Only for a part that is not empty.
+template <typename Header, typename Entry>
+class InflightLayout {
+ public:
+  explicit InflightLayout(const InflightQueue& queue) : data_(queue.data) {}
+  Header* header() const { return reinterpret_cast<Header*>(data_); }
+  Entry* entry(uint32_t index) const {
+    return reinterpret_cast<Entry*>(data_ + sizeof(Header)) + index;
+  }
+
+ private:
+  std::byte* data_;  // of the InflightQueue, whose owner keeps it
+};
+using InflightSplit = InflightLayout<InflightSplitHeader, InflightSplitEntry>;
+using InflightPacked = InflightLayout<InflightPackedHeader, InflightPackedEntry>;
 
 class InflightRegion {
  public:

@@ -31,10 +31,7 @@ Result<std::unique_ptr<Virtqueue>> Virtqueue::make_packed(const Setup& setup,
   if (setup.size == 0 || setup.size > kMaxQueueSize)
     return Error{Errc::invalid,
                  fmt::format("ring of {} entries; 1 to {} are taken", setup.size, kMaxQueueSize)};
-  auto ring = std::make_unique<PackedRing>(setup);
-  const Result<void> started = ring->start(memory);
-  if (!started) return started.error();
-  return std::unique_ptr<Virtqueue>(std::move(ring));
+  return started(std::make_unique<PackedRing>(setup), memory);
 }
 
 bool PackedRing::relocate(const GuestMemory& memory) {
@@ -44,19 +41,16 @@ bool PackedRing::relocate(const GuestMemory& memory) {
   // "available" is the driver's event suppression, "used" the device's.
   std::byte* driver = memory.translate_user(at.available, kEventBytes);
   std::byte* device = memory.translate_user(at.used, kEventBytes);
-  const auto aligned = [](const std::byte* pointer, uintptr_t alignment) {
-    return pointer != nullptr && reinterpret_cast<uintptr_t>(pointer) % alignment == 0;
-  };
-  if (!aligned(descriptors, 8) || !aligned(driver, 2) || !aligned(device, 2)) return false;
+  if (!present_and_aligned(descriptors, 8) || !present_and_aligned(driver, 2) ||
+      !present_and_aligned(device, 2))
+    return false;
   descriptors_ = descriptors;
   driver_event_ = reinterpret_cast<uint16_t*>(driver);
   device_event_ = reinterpret_cast<uint16_t*>(device);
   return true;
 }
 
-Result<void> PackedRing::start(const GuestMemory& memory) {
-  if (!relocate(memory))
-    return Error{Errc::invalid, "the ring is not in the guest's memory, or not aligned"};
+Result<void> PackedRing::start() {
   // Everything was given back before a ring stops, so the used side continues at the same place.
   next_avail_.index = static_cast<uint16_t>(setup_.base & kIndexMask);
   next_avail_.wrap = (setup_.base & kWrap) != 0;
@@ -74,11 +68,11 @@ Result<void> PackedRing::start(const GuestMemory& memory) {
 }
 
 void PackedRing::init_region() {
-  InflightPackedHeader* header = inflight_header();
+  InflightPackedHeader* header = inflight_.header();
   for (uint32_t i = 0; i < setup_.size; ++i) {
-    store_once(&inflight_entry(i)->inflight, uint8_t{0});
+    store_once(&inflight_.entry(i)->inflight, uint8_t{0});
     // The last one names no entry: the end of the list.
-    store_once(&inflight_entry(i)->next, static_cast<uint16_t>(i + 1));
+    store_once(&inflight_.entry(i)->next, static_cast<uint16_t>(i + 1));
   }
   store_once(&header->desc_num, static_cast<uint16_t>(setup_.size));
   store_once(&header->free_head, uint16_t{0});
@@ -92,11 +86,9 @@ void PackedRing::init_region() {
 
 // The section "Inflight I/O tracking", packed virtqueues, "When reconnecting".
 Result<void> PackedRing::recover() {
-  InflightPackedHeader* header = inflight_header();
-  if (setup_.inflight.entries < setup_.size)
-    return Error{Errc::invalid, fmt::format("the inflight region has room for {} entries, the ring "
-                                            "has {}",
-                                            setup_.inflight.entries, setup_.size)};
+  InflightPackedHeader* header = inflight_.header();
+  const Result<void> room = setup_.inflight.check_room(setup_.size);
+  if (!room) return room;
   next_free_.resize(setup_.size);
   last_of_.resize(setup_.size);
   if (load_once(&header->version) == 0) init_region();
@@ -137,8 +129,8 @@ Result<void> PackedRing::read_lists() {
   for (uint32_t i = 0; entry < setup_.size; ++i) {
     if (i == setup_.size || seen[entry] != 0) return damaged;
     seen[entry] = 1;
-    store_once(&inflight_entry(entry)->inflight, uint8_t{0});
-    next_free_[entry] = load_once(&inflight_entry(entry)->next);
+    store_once(&inflight_.entry(entry)->inflight, uint8_t{0});
+    next_free_[entry] = load_once(&inflight_.entry(entry)->next);
     entry = next_free_[entry];
   }
   struct Found {
@@ -148,15 +140,15 @@ Result<void> PackedRing::read_lists() {
   std::vector<Found> found;
   uint32_t entries = 0;
   for (uint32_t i = 0; i < setup_.size; ++i) {
-    if (load_once(&inflight_entry(i)->inflight) == 0) continue;
-    found.push_back({load_once(&inflight_entry(i)->counter), static_cast<uint16_t>(i)});
-    const uint16_t count = load_once(&inflight_entry(i)->num);
+    if (load_once(&inflight_.entry(i)->inflight) == 0) continue;
+    found.push_back({load_once(&inflight_.entry(i)->counter), static_cast<uint16_t>(i)});
+    const uint16_t count = load_once(&inflight_.entry(i)->num);
     uint16_t at = static_cast<uint16_t>(i);
     for (uint32_t taken = 0; taken < count; ++taken) {
       if (at >= setup_.size || seen[at] != 0) return damaged;
       seen[at] = 1;
       last_of_[i] = at;
-      next_free_[at] = load_once(&inflight_entry(at)->next);
+      next_free_[at] = load_once(&inflight_.entry(at)->next);
       at = next_free_[at];
     }
     if (count == 0) return damaged;
@@ -175,7 +167,7 @@ Result<void> PackedRing::read_lists() {
 }
 
 void PackedRing::close() {
-  if (setup_.inflight) store_release(&inflight_header()->version, uint16_t{0});
+  if (setup_.inflight) store_release(&inflight_.header()->version, uint16_t{0});
 }
 
 void PackedRing::advance(Position& position, uint32_t entries) const {
@@ -234,16 +226,16 @@ Pop PackedRing::pop(const GuestMemory& memory, Chain& chain) {
 
 /// "When receiving available buffers from the driver".
 void PackedRing::track(const Descriptor* descriptors, uint32_t count, Chain& chain) {
-  InflightPackedHeader* header = inflight_header();
+  InflightPackedHeader* header = inflight_.header();
   const uint16_t first = free_head_;
   // There is one entry for each of the ring's, so there is a free one.
   LATTE_CHECK(first < setup_.size);
   chain.inflight_entry = first;
-  InflightPackedEntry* head = inflight_entry(first);
+  InflightPackedEntry* head = inflight_.entry(first);
   uint16_t entry = first;
   for (uint32_t i = 0; i < count; ++i) {
     LATTE_CHECK(entry < setup_.size);
-    InflightPackedEntry* copy = inflight_entry(entry);
+    InflightPackedEntry* copy = inflight_.entry(entry);
     store_once(&copy->addr, descriptors[i].address);
     store_once(&copy->len, descriptors[i].length);
     store_once(&copy->flags, descriptors[i].flags);
@@ -265,11 +257,11 @@ Pop PackedRing::pop_unfinished(const GuestMemory& memory, Chain& chain) {
   const uint16_t first = unfinished_.front();
   unfinished_.pop_front();
   chain.clear();
-  const uint16_t count = load_once(&inflight_entry(first)->num);
+  const uint16_t count = load_once(&inflight_.entry(first)->num);
   uint16_t entry = first;
   for (uint32_t i = 0; i < count; ++i) {
     if (entry >= setup_.size) return broken("the inflight region changed while it was read");
-    const InflightPackedEntry* copy = inflight_entry(entry);
+    const InflightPackedEntry* copy = inflight_.entry(entry);
     const Descriptor descriptor{load_once(&copy->addr), load_once(&copy->len),
                                 load_once(&copy->flags), load_once(&copy->id)};
     if (add_any(memory, descriptor, i == 0, chain) != Pop::chain) return Pop::broken;
@@ -302,7 +294,7 @@ void PackedRing::write_used(const Given& given) {
 void PackedRing::publish() {
   if (batch_size_ == 0) return;
   const std::span<const Given> batch(batch_.data(), batch_size_);
-  InflightPackedHeader* header = setup_.inflight ? inflight_header() : nullptr;
+  InflightPackedHeader* header = setup_.inflight ? inflight_.header() : nullptr;
   for (const Given& given : batch) {
     called_entries_ += given.chain.ring_entries;
     entries_under_way_ -= given.chain.ring_entries;
@@ -310,7 +302,7 @@ void PackedRing::publish() {
     const uint16_t first = given.chain.inflight_entry;
     const uint16_t last = last_of_[first];
     next_free_[last] = free_head_;
-    store_once(&inflight_entry(last)->next, free_head_);
+    store_once(&inflight_.entry(last)->next, free_head_);
     free_head_ = first;
     store_release(&header->free_head, free_head_);
   }
@@ -323,7 +315,7 @@ void PackedRing::publish() {
   batch_size_ = 0;
   if (header == nullptr) return;
   for (const Given& given : batch)
-    store_release(&inflight_entry(given.chain.inflight_entry)->inflight, uint8_t{0});
+    store_release(&inflight_.entry(given.chain.inflight_entry)->inflight, uint8_t{0});
   store_release(&header->old_free_head, free_head_);
   store_release(&header->old_used_idx, used_.index);
   store_release(&header->old_used_wrap_counter, static_cast<uint8_t>(used_.wrap));

@@ -19,8 +19,6 @@ namespace latte::vhost {
 class PackedRing final : public Virtqueue {
  public:
   PackedRing(const Setup& setup) : setup_(setup) {}
-  /// Once, before anything else. Errors: as Virtqueue::make_packed().
-  Result<void> start(const GuestMemory& memory);
 
   Pop pop(const GuestMemory& memory, Chain& chain) override;
   Pop pop_unfinished(const GuestMemory& memory, Chain& chain) override;
@@ -33,6 +31,9 @@ class PackedRing final : public Virtqueue {
   uint32_t base() const override;
   bool relocate(const GuestMemory& memory) override;
   void close() override;
+
+ protected:
+  Result<void> start() override;
 
  private:
   /// A place in the ring, and whether the driver's flags there are 1 or 0 this time round.
@@ -59,16 +60,9 @@ class PackedRing final : public Virtqueue {
   Pop add_any(const GuestMemory& memory, const Descriptor& descriptor, bool first, Chain& chain);
   void track(const Descriptor* descriptors, uint32_t count, Chain& chain);
   void write_used(const Given& given);
-  InflightPackedHeader* inflight_header() const {
-    return reinterpret_cast<InflightPackedHeader*>(setup_.inflight.data);
-  }
-  InflightPackedEntry* inflight_entry(uint32_t index) const {
-    return reinterpret_cast<InflightPackedEntry*>(setup_.inflight.data +
-                                                  sizeof(InflightPackedHeader)) +
-           index;
-  }
 
   const Setup setup_;
+  const InflightPacked inflight_{setup_.inflight};
   std::byte* descriptors_ = nullptr;
   uint16_t* driver_event_ = nullptr;  // off_wrap, flags: what the driver wants to be called for
   uint16_t* device_event_ = nullptr;  // the same for kicks

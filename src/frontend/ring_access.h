@@ -1,5 +1,6 @@
 // Loads and stores of what two sides share: each happens once, as written, and in order where the
 // name says so. Little-endian machines only: ring fields are little-endian.
+// Thread rule: any. Limits: none.
 #pragma once
 
 // The kernel's header has the specification's flags; its helpers are C and no C++.
@@ -34,6 +35,11 @@ void store_release(T* field, T value) {
 }
 /// Between a store of ours and a load of theirs that must not overtake it.
 inline void full_fence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+/// Is it there, and aligned to `alignment` bytes?
+inline bool present_and_aligned(const void* pointer, uintptr_t alignment) {
+  return pointer != nullptr && reinterpret_cast<uintptr_t>(pointer) % alignment == 0;
+}
 
 /// Event index: was `event` passed by the step from `before` to `now`? (Virtio 1.x, "Used Buffer
 /// Notification Suppression".)

@@ -22,10 +22,6 @@ struct UsedElement {
 };
 constexpr uint32_t kUsedElementWords = sizeof(UsedElement) / sizeof(uint16_t);
 
-bool aligned(const void* pointer, uintptr_t alignment) {
-  return reinterpret_cast<uintptr_t>(pointer) % alignment == 0;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Virtqueue>> Virtqueue::make_split(const Setup& setup,
@@ -33,10 +29,7 @@ Result<std::unique_ptr<Virtqueue>> Virtqueue::make_split(const Setup& setup,
   if (setup.size == 0 || setup.size > kMaxQueueSize || !std::has_single_bit(setup.size))
     return Error{Errc::invalid, fmt::format("ring of {} entries; a power of two up to {} is taken",
                                             setup.size, kMaxQueueSize)};
-  auto ring = std::make_unique<SplitRing>(setup);
-  const Result<void> started = ring->start(memory);
-  if (!started) return started.error();
-  return std::unique_ptr<Virtqueue>(std::move(ring));
+  return started(std::make_unique<SplitRing>(setup), memory);
 }
 
 bool SplitRing::relocate(const GuestMemory& memory) {
@@ -47,8 +40,8 @@ bool SplitRing::relocate(const GuestMemory& memory) {
   std::byte* used =
       memory.translate_user(at.used, (kRing + 1) * sizeof(uint16_t) + size * sizeof(UsedElement));
   // The table wants 16 by the specification; 8 is what reading its fields needs.
-  if (descriptors == nullptr || available == nullptr || used == nullptr ||
-      !aligned(descriptors, 8) || !aligned(available, 2) || !aligned(used, 4))
+  if (!present_and_aligned(descriptors, 8) || !present_and_aligned(available, 2) ||
+      !present_and_aligned(used, 4))
     return false;
   descriptors_ = descriptors;
   available_ = reinterpret_cast<uint16_t*>(available);
@@ -56,9 +49,7 @@ bool SplitRing::relocate(const GuestMemory& memory) {
   return true;
 }
 
-Result<void> SplitRing::start(const GuestMemory& memory) {
-  if (!relocate(memory))
-    return Error{Errc::invalid, "the ring is not in the guest's memory, or not aligned"};
+Result<void> SplitRing::start() {
   next_avail_ = static_cast<uint16_t>(setup_.base);
   used_ = load_once(used_ring_ + kIndex);
   batch_.reserve(setup_.size);
@@ -73,12 +64,10 @@ Result<void> SplitRing::start(const GuestMemory& memory) {
 
 // The section "Inflight I/O tracking", "When reconnecting".
 Result<void> SplitRing::recover() {
-  InflightSplitHeader* header = inflight_header();
+  InflightSplitHeader* header = inflight_.header();
   const Error damaged{Errc::damaged, "the inflight region is damaged"};
-  if (setup_.inflight.entries < setup_.size)
-    return Error{Errc::invalid, fmt::format("the inflight region has room for {} entries, the ring "
-                                            "has {}",
-                                            setup_.inflight.entries, setup_.size)};
+  const Result<void> room = setup_.inflight.check_room(setup_.size);
+  if (!room) return room;
   if (load_once(&header->version) == 0) {
     store_once(&header->desc_num, static_cast<uint16_t>(setup_.inflight.entries));
     store_once(&header->used_idx, used_);
@@ -92,8 +81,8 @@ Result<void> SplitRing::recover() {
     uint16_t entry = load_once(&header->last_batch_head);
     for (uint16_t i = 0; i < last_batch; ++i) {
       if (entry >= setup_.size) return damaged;
-      store_once(&inflight_entry(entry)->inflight, uint8_t{0});
-      entry = load_once(&inflight_entry(entry)->next);
+      store_once(&inflight_.entry(entry)->inflight, uint8_t{0});
+      entry = load_once(&inflight_.entry(entry)->next);
     }
   }
   struct Found {
@@ -102,8 +91,8 @@ Result<void> SplitRing::recover() {
   };
   std::vector<Found> found;
   for (uint32_t i = 0; i < setup_.size; ++i)
-    if (load_once(&inflight_entry(i)->inflight) != 0)
-      found.push_back({load_once(&inflight_entry(i)->counter), static_cast<uint16_t>(i)});
+    if (load_once(&inflight_.entry(i)->inflight) != 0)
+      found.push_back({load_once(&inflight_.entry(i)->counter), static_cast<uint16_t>(i)});
   // A ring that was set up anew has nothing of the old one under way.
   if (last_batch > setup_.size && !found.empty()) return damaged;
   store_release(&header->used_idx, used_);
@@ -135,7 +124,7 @@ Pop SplitRing::pop(const GuestMemory& memory, Chain& chain) {
   const Pop result = read_chain(memory, head, chain);
   if (result != Pop::chain) return result;
   if (setup_.inflight) {
-    InflightSplitEntry* entry = inflight_entry(head);
+    InflightSplitEntry* entry = inflight_.entry(head);
     store_once(&entry->counter, counter_++);
     store_release(&entry->inflight, uint8_t{1});
   }
@@ -193,14 +182,14 @@ void SplitRing::publish() {
     store_release(used_ring_ + kIndex, used_);
     return;
   }
-  InflightSplitHeader* header = inflight_header();
+  InflightSplitHeader* header = inflight_.header();
   // The list is ours to build: what memory says about its old head does not matter to its length.
   for (const uint16_t id : batch_) {
-    store_once(&inflight_entry(id)->next, load_once(&header->last_batch_head));
+    store_once(&inflight_.entry(id)->next, load_once(&header->last_batch_head));
     store_release(&header->last_batch_head, id);
   }
   store_release(used_ring_ + kIndex, used_);
-  for (const uint16_t id : batch_) store_release(&inflight_entry(id)->inflight, uint8_t{0});
+  for (const uint16_t id : batch_) store_release(&inflight_.entry(id)->inflight, uint8_t{0});
   store_release(&header->used_idx, used_);
   batch_.clear();
 }

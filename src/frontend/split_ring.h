@@ -17,8 +17,6 @@ namespace latte::vhost {
 class SplitRing final : public Virtqueue {
  public:
   SplitRing(const Setup& setup) : setup_(setup), under_way_(setup.size, 0) {}
-  /// Once, before anything else. Errors: as Virtqueue::make_split().
-  Result<void> start(const GuestMemory& memory);
 
   Pop pop(const GuestMemory& memory, Chain& chain) override;
   Pop pop_unfinished(const GuestMemory& memory, Chain& chain) override;
@@ -31,20 +29,16 @@ class SplitRing final : public Virtqueue {
   uint32_t base() const override { return next_avail_; }
   bool relocate(const GuestMemory& memory) override;
 
+ protected:
+  Result<void> start() override;
+
  private:
   Result<void> recover();
   Pop read_chain(const GuestMemory& memory, uint16_t head, Chain& chain);
   uint32_t mask() const { return setup_.size - 1; }
-  InflightSplitHeader* inflight_header() const {
-    return reinterpret_cast<InflightSplitHeader*>(setup_.inflight.data);
-  }
-  InflightSplitEntry* inflight_entry(uint32_t index) const {
-    return reinterpret_cast<InflightSplitEntry*>(setup_.inflight.data +
-                                                 sizeof(InflightSplitHeader)) +
-           index;
-  }
 
   const Setup setup_;
+  const InflightSplit inflight_{setup_.inflight};
   std::byte* descriptors_ = nullptr;
   uint16_t* available_ = nullptr;  // flags, idx, ring[size], used_event
   uint16_t* used_ring_ = nullptr;  // flags, idx, {u32 id, u32 len}[size], avail_event

@@ -4,6 +4,15 @@
 
 namespace latte::vhost {
 
+Result<std::unique_ptr<Virtqueue>> Virtqueue::started(std::unique_ptr<Virtqueue> ring,
+                                                      const GuestMemory& memory) {
+  if (!ring->relocate(memory))
+    return Error{Errc::invalid, "the ring is not in the guest's memory, or not aligned"};
+  const Result<void> result = ring->start();
+  if (!result) return result.error();
+  return ring;
+}
+
 bool Virtqueue::add(const GuestMemory& memory, const Descriptor& descriptor, Chain& chain) {
   if (descriptor.length == 0) {
     reason_ = "a descriptor has length 0";
@@ -45,7 +54,7 @@ bool Virtqueue::add_table(const GuestMemory& memory, const Descriptor& head, boo
   for (uint32_t taken = 0; taken < count; ++taken) {
     const uint64_t address = head.address + index * sizeof(Descriptor);
     const std::byte* at = memory.translate(address, sizeof(Descriptor));
-    if (at == nullptr || reinterpret_cast<uintptr_t>(at) % sizeof(uint64_t) != 0) {
+    if (!present_and_aligned(at, sizeof(uint64_t))) {
       reason_ = "an indirect table is not in the guest's memory, or not aligned";
       return false;
     }

@@ -121,6 +121,13 @@ class Virtqueue {
   const char* reason() const { return reason_; }
 
  protected:
+  /// Finds the new ring in memory and starts it. Errors: as make_split() and make_packed().
+  static Result<std::unique_ptr<Virtqueue>> started(std::unique_ptr<Virtqueue> ring,
+                                                    const GuestMemory& memory);
+  /// Once, when relocate() has found the ring and before anything else. Errors: invalid (base),
+  /// and where the inflight region has no room for the ring or is damaged.
+  virtual Result<void> start() = 0;
+
   Pop broken(const char* reason) {
     reason_ = reason;
     return Pop::broken;
