@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
@@ -59,7 +58,7 @@ Result<void> PackedRing::start() {
                                             setup_.size, next_avail_.index)};
   used_ = next_avail_;
   batch_.resize(setup_.size);
-  if (setup_.inflight) {
+  if (inflight_) {
     const Result<void> recovered = recover();
     if (!recovered) return recovered;
   }
@@ -67,107 +66,30 @@ Result<void> PackedRing::start() {
   return {};
 }
 
-void PackedRing::init_region() {
-  InflightPackedHeader* header = inflight_.header();
-  for (uint32_t i = 0; i < setup_.size; ++i) {
-    store_once(&inflight_.entry(i)->inflight, uint8_t{0});
-    // The last one names no entry: the end of the list.
-    store_once(&inflight_.entry(i)->next, static_cast<uint16_t>(i + 1));
-  }
-  store_once(&header->desc_num, static_cast<uint16_t>(setup_.size));
-  store_once(&header->free_head, uint16_t{0});
-  store_once(&header->old_free_head, uint16_t{0});
-  store_once(&header->used_idx, used_.index);
-  store_once(&header->old_used_idx, used_.index);
-  store_once(&header->used_wrap_counter, static_cast<uint8_t>(used_.wrap));
-  store_once(&header->old_used_wrap_counter, static_cast<uint8_t>(used_.wrap));
-  store_release(&header->version, kInflightVersion);
-}
-
-// The section "Inflight I/O tracking", packed virtqueues, "When reconnecting".
+/// Takes up where the server before this one was killed.
 Result<void> PackedRing::recover() {
-  InflightPackedHeader* header = inflight_.header();
-  const Result<void> room = setup_.inflight.check_room(setup_.size);
-  if (!room) return room;
-  next_free_.resize(setup_.size);
-  last_of_.resize(setup_.size);
-  if (load_once(&header->version) == 0) init_region();
-  if (load_once(&header->version) != kInflightVersion)
-    return Error{Errc::damaged, "the inflight region is damaged"};
-
-  const Position old{load_once(&header->old_used_idx),
-                     load_once(&header->old_used_wrap_counter) != 0};
-  const Position now{load_once(&header->used_idx), load_once(&header->used_wrap_counter) != 0};
-  if (old.index >= setup_.size || now.index >= setup_.size)
-    return Error{Errc::damaged, "the inflight region is damaged"};
-  used_ = old;
-  free_head_ = load_once(&header->old_free_head);
-  if (old.index != now.index || old.wrap != now.wrap) {
+  const Result<void> opened = inflight_.open(used_);
+  if (!opened) return opened;
+  const Position old = inflight_.old_used();
+  bool published = false;
+  if (old != inflight_.new_used()) {
     // A batch was on its way. If its first entry shows it, the driver has it.
     const uint16_t flags = load_once(flags_at(old));
     const bool still_available =
         ((flags & kAvailable) != 0) == old.wrap && ((flags & kUsed) != 0) != old.wrap;
-    if (!still_available) {
-      used_ = now;
-      free_head_ = load_once(&header->free_head);
-    }
+    published = !still_available;
   }
-  store_once(&header->old_free_head, free_head_);
-  store_once(&header->free_head, free_head_);
-  store_once(&header->old_used_idx, used_.index);
-  store_once(&header->used_idx, used_.index);
-  store_once(&header->old_used_wrap_counter, static_cast<uint8_t>(used_.wrap));
-  store_release(&header->used_wrap_counter, static_cast<uint8_t>(used_.wrap));
-  return read_lists();
-}
-
-/// Copies the free list, and finds what is in none: that is under way.
-Result<void> PackedRing::read_lists() {
-  const Error damaged{Errc::damaged, "the inflight region is damaged"};
-  std::vector<uint8_t> seen(setup_.size, 0);
-  uint16_t entry = free_head_;
-  for (uint32_t i = 0; entry < setup_.size; ++i) {
-    if (i == setup_.size || seen[entry] != 0) return damaged;
-    seen[entry] = 1;
-    store_once(&inflight_.entry(entry)->inflight, uint8_t{0});
-    next_free_[entry] = load_once(&inflight_.entry(entry)->next);
-    entry = next_free_[entry];
-  }
-  struct Found {
-    uint64_t counter;
-    uint16_t first;
-  };
-  std::vector<Found> found;
-  uint32_t entries = 0;
-  for (uint32_t i = 0; i < setup_.size; ++i) {
-    if (load_once(&inflight_.entry(i)->inflight) == 0) continue;
-    found.push_back({load_once(&inflight_.entry(i)->counter), static_cast<uint16_t>(i)});
-    const uint16_t count = load_once(&inflight_.entry(i)->num);
-    uint16_t at = static_cast<uint16_t>(i);
-    for (uint32_t taken = 0; taken < count; ++taken) {
-      if (at >= setup_.size || seen[at] != 0) return damaged;
-      seen[at] = 1;
-      last_of_[i] = at;
-      next_free_[at] = load_once(&inflight_.entry(at)->next);
-      at = next_free_[at];
-    }
-    if (count == 0) return damaged;
-    entries += count;
-  }
-  std::sort(found.begin(), found.end(),
-            [](const Found& a, const Found& b) { return a.counter < b.counter; });
-  for (const Found& one : found) {
-    unfinished_.push_back(one.first);
-    counter_ = one.counter + 1;
-  }
+  const Result<void> recovered = inflight_.recover(published);
+  if (!recovered) return recovered;
+  used_ = published ? inflight_.new_used() : old;
   next_avail_ = used_;
-  entries_under_way_ = entries;
-  advance(next_avail_, entries);
+  entries_under_way_ = inflight_.recovered_entries();
+  advance(next_avail_, entries_under_way_);
   return {};
 }
 
 void PackedRing::close() {
-  if (setup_.inflight) store_release(&inflight_.header()->version, uint16_t{0});
+  if (inflight_) inflight_.close();
 }
 
 void PackedRing::advance(Position& position, uint32_t entries) const {
@@ -220,53 +142,22 @@ Pop PackedRing::pop(const GuestMemory& memory, Chain& chain) {
   chain.ring_entries = static_cast<uint16_t>(count);
   entries_under_way_ += count;
   next_avail_ = at;
-  if (setup_.inflight) track(taken.data(), count, chain);
+  if (inflight_) chain.inflight_entry = inflight_.track(taken.data(), count);
   return Pop::chain;
 }
 
-/// "When receiving available buffers from the driver".
-void PackedRing::track(const Descriptor* descriptors, uint32_t count, Chain& chain) {
-  InflightPackedHeader* header = inflight_.header();
-  const uint16_t first = free_head_;
-  // There is one entry for each of the ring's, so there is a free one.
-  LATTE_CHECK(first < setup_.size);
-  chain.inflight_entry = first;
-  InflightPackedEntry* head = inflight_.entry(first);
-  uint16_t entry = first;
-  for (uint32_t i = 0; i < count; ++i) {
-    LATTE_CHECK(entry < setup_.size);
-    InflightPackedEntry* copy = inflight_.entry(entry);
-    store_once(&copy->addr, descriptors[i].address);
-    store_once(&copy->len, descriptors[i].length);
-    store_once(&copy->flags, descriptors[i].flags);
-    store_once(&copy->id, descriptors[i].next);
-    last_of_[first] = entry;
-    entry = next_free_[entry];
-  }
-  store_once(&head->num, static_cast<uint16_t>(count));
-  store_once(&head->last, last_of_[first]);
-  store_once(&head->counter, counter_++);
-  store_release(&head->inflight, uint8_t{1});
-  free_head_ = entry;
-  store_release(&header->free_head, entry);
-  store_release(&header->old_free_head, entry);
-}
-
 Pop PackedRing::pop_unfinished(const GuestMemory& memory, Chain& chain) {
-  if (unfinished_.empty()) return Pop::empty;
-  const uint16_t first = unfinished_.front();
-  unfinished_.pop_front();
+  uint16_t first = 0;
+  if (!inflight_.take_unfinished(first)) return Pop::empty;
   chain.clear();
-  const uint16_t count = load_once(&inflight_.entry(first)->num);
+  const uint16_t count = inflight_.count(first);
   uint16_t entry = first;
   for (uint32_t i = 0; i < count; ++i) {
-    if (entry >= setup_.size) return broken("the inflight region changed while it was read");
-    const InflightPackedEntry* copy = inflight_.entry(entry);
-    const Descriptor descriptor{load_once(&copy->addr), load_once(&copy->len),
-                                load_once(&copy->flags), load_once(&copy->id)};
+    if (!inflight_.has(entry)) return broken("the inflight region changed while it was read");
+    const Descriptor descriptor = inflight_.descriptor(entry);
     if (add_any(memory, descriptor, i == 0, chain) != Pop::chain) return Pop::broken;
     chain.id = descriptor.next;
-    entry = next_free_[entry];
+    entry = inflight_.next(entry);
   }
   chain.ring_entries = count;
   chain.inflight_entry = first;
@@ -294,31 +185,18 @@ void PackedRing::write_used(const Given& given) {
 void PackedRing::publish() {
   if (batch_size_ == 0) return;
   const std::span<const Given> batch(batch_.data(), batch_size_);
-  InflightPackedHeader* header = setup_.inflight ? inflight_.header() : nullptr;
   for (const Given& given : batch) {
     called_entries_ += given.chain.ring_entries;
     entries_under_way_ -= given.chain.ring_entries;
-    if (header == nullptr) continue;
-    const uint16_t first = given.chain.inflight_entry;
-    const uint16_t last = last_of_[first];
-    next_free_[last] = free_head_;
-    store_once(&inflight_.entry(last)->next, free_head_);
-    free_head_ = first;
-    store_release(&header->free_head, free_head_);
+    if (inflight_) inflight_.give_back(given.chain.inflight_entry);
   }
-  if (header != nullptr) {
-    store_once(&header->used_idx, used_.index);
-    store_release(&header->used_wrap_counter, static_cast<uint8_t>(used_.wrap));
-  }
+  if (inflight_) inflight_.set_used(used_);
   for (const Given& given : batch.subspan(1)) write_used(given);
   write_used(batch.front());
   batch_size_ = 0;
-  if (header == nullptr) return;
-  for (const Given& given : batch)
-    store_release(&inflight_.entry(given.chain.inflight_entry)->inflight, uint8_t{0});
-  store_release(&header->old_free_head, free_head_);
-  store_release(&header->old_used_idx, used_.index);
-  store_release(&header->old_used_wrap_counter, static_cast<uint8_t>(used_.wrap));
+  if (!inflight_) return;
+  for (const Given& given : batch) inflight_.clear(given.chain.inflight_entry);
+  inflight_.settle(used_);
 }
 
 bool PackedRing::call_wanted() {

@@ -3,15 +3,14 @@
 // Invariants:
 //  1. Positions and wrap counters are ours; of memory only the descriptors at them are looked at.
 //  2. Of a batch given back, the first entry's flags are written last: the driver sees all or none,
-//     which is also what the inflight region's recovery relies on.
+//     which is also what the inflight region's recovery relies on (packed_inflight.h).
 //  3. The entries of buffers under way never exceed the ring.
-//  4. The inflight region's free list is kept in a copy of ours; the region only mirrors it.
 // Thread rule: one reactor. Limits: as Virtqueue.
 #pragma once
 
-#include <deque>
 #include <vector>
 
+#include "frontend/packed_inflight.h"
 #include "frontend/virtqueue.h"
 
 namespace latte::vhost {
@@ -36,11 +35,7 @@ class PackedRing final : public Virtqueue {
   Result<void> start() override;
 
  private:
-  /// A place in the ring, and whether the driver's flags there are 1 or 0 this time round.
-  struct Position {
-    uint16_t index = 0;
-    bool wrap = true;
-  };
+  using Position = PackedPosition;
   struct Given {
     Position at;
     Chain chain;  // without pieces
@@ -48,8 +43,6 @@ class PackedRing final : public Virtqueue {
   };
 
   Result<void> recover();
-  void init_region();
-  Result<void> read_lists();
   void advance(Position& position, uint32_t entries) const;
   std::byte* descriptor_at(const Position& position) const {
     return descriptors_ + position.index * sizeof(Descriptor);
@@ -58,11 +51,10 @@ class PackedRing final : public Virtqueue {
     return reinterpret_cast<uint16_t*>(descriptor_at(position) + offsetof(PackedDescriptor, flags));
   }
   Pop add_any(const GuestMemory& memory, const Descriptor& descriptor, bool first, Chain& chain);
-  void track(const Descriptor* descriptors, uint32_t count, Chain& chain);
   void write_used(const Given& given);
 
   const Setup setup_;
-  const InflightPacked inflight_{setup_.inflight};
+  PackedInflight inflight_{setup_.inflight, setup_.size};
   std::byte* descriptors_ = nullptr;
   uint16_t* driver_event_ = nullptr;  // off_wrap, flags: what the driver wants to be called for
   uint16_t* device_event_ = nullptr;  // the same for kicks
@@ -71,14 +63,8 @@ class PackedRing final : public Virtqueue {
   Position called_;
   uint32_t called_entries_ = 0;  // given back since the last look for the driver's wish
   uint32_t entries_under_way_ = 0;
-  uint64_t counter_ = 0;
   std::vector<Given> batch_;  // given back and not published
   size_t batch_size_ = 0;
-  // Copies of the region's free list: next_free_[i] follows i.
-  std::vector<uint16_t> next_free_;
-  std::vector<uint16_t> last_of_;  // by first entry of a buffer under way
-  uint16_t free_head_ = 0;
-  std::deque<uint16_t> unfinished_;  // first entries, in order of their counters
 };
 
 }  // namespace latte::vhost
