@@ -1,21 +1,17 @@
 #include "frontend/nbd_server.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
+#include "base/logging.h"
 #include "frontend/socket_transport.h"
 
 namespace latte {
 namespace {
 
-// After a failed accept (no descriptors, no memory) the next try waits this long.
-constexpr TimeNs kAcceptPauseNs = 100 * kMillisecond;
 // What stop() grants connections beyond their own limit to wind up.
 constexpr TimeNs kStopGraceNs = 500 * kMillisecond;
 
@@ -39,14 +35,14 @@ struct NbdServer::Clients {
 
 NbdServer::NbdServer(UringReactor& reactor, ListenSocket socket, NbdServerOptions options)
     : reactor_(reactor),
-      socket_(std::move(socket)),
       options_(options),
       clients_(std::make_shared<Clients>()),
-      accept_ended_(reactor) {
+      acceptor_(reactor, std::move(socket), "a client",
+                [this](int fd) { return take_client(fd); }) {
   LATTE_CHECK(options.connections > 0);
 }
 
-NbdServer::~NbdServer() { LATTE_CHECK(!accepting_); }
+NbdServer::~NbdServer() = default;
 
 Result<std::unique_ptr<NbdServer>> NbdServer::listen(UringReactor& reactor,
                                                      const ListenAddress& address,
@@ -57,42 +53,21 @@ Result<std::unique_ptr<NbdServer>> NbdServer::listen(UringReactor& reactor,
 }
 
 Result<void> NbdServer::add_export(std::string name, std::string description, BlockDevice& device) {
-  LATTE_CHECK(!accepting_ && !stopping_);
+  LATTE_CHECK(!acceptor_.started() && !acceptor_.stopping());
   return clients_->exports.add(std::move(name), std::move(description), device);
 }
 
 uint32_t NbdServer::client_count() const { return clients_->count; }
 
-void NbdServer::start() {
-  LATTE_CHECK(!accepting_ && !stopping_);
-  accepting_ = true;
-  reactor_.spawn(accept_clients());
-}
+void NbdServer::start() { acceptor_.start(); }
 
-Task<void> NbdServer::accept_clients() {
-  while (!stopping_) {
-    const int fd = co_await reactor_.op([&](io_uring_sqe* sqe) {
-      io_uring_prep_accept(sqe, socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
-    });
-    if (fd >= 0) {
-      take_client(fd);
-    } else if (!stopping_ && fd != -ECONNABORTED && fd != -EINTR) {
-      spdlog::warn("{}: cannot accept a client: {}; trying again", address().to_string(),
-                   std::strerror(-fd));
-      co_await reactor_.sleep(kAcceptPauseNs);
-    }
-  }
-  accepting_ = false;
-  accept_ended_.notify_all();
-}
-
-void NbdServer::take_client(int fd) {
-  if (stopping_ || clients_->count >= options_.connections) {
-    if (!stopping_)
-      spdlog::warn("{}: client turned away: there are {} already", address().to_string(),
-                   clients_->count);
+Task<void> NbdServer::take_client(int fd) {
+  if (acceptor_.stopping() || clients_->count >= options_.connections) {
+    if (!acceptor_.stopping())
+      log_warning("{}: client turned away: there are {} already", address().to_string(),
+                  clients_->count);
     ::close(fd);
-    return;
+    co_return;
   }
   std::string peer = fmt::format("{} at {}", describe_peer(fd), address().to_string());
   std::shared_ptr<Clients> clients = clients_;
@@ -115,10 +90,8 @@ Task<void> NbdServer::serve_client(UringReactor& reactor, std::shared_ptr<Client
 }
 
 Task<void> NbdServer::stop() {
-  if (std::exchange(stopping_, true)) co_return;
-  if (accepting_) reactor_.cancel_fd(socket_.fd());
-  while (accepting_) co_await accept_ended_.wait();
-  socket_.close();
+  if (!acceptor_.begin_stop()) co_return;
+  co_await acceptor_.ended();
   if (clients_->count == 0) co_return;
 
   Deadline all_gone(reactor_);
@@ -128,8 +101,8 @@ Task<void> NbdServer::stop() {
   const bool too_late = co_await all_gone.expired();
   clients_->all_gone = nullptr;
   if (too_late) {
-    spdlog::warn("{}: stopped while {} clients still waited for their disk; they were cut off",
-                 address().to_string(), clients_->count);
+    log_warning("{}: stopped while {} clients still waited for their disk; they were cut off",
+                address().to_string(), clients_->count);
   }
 }
 

@@ -14,12 +14,12 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "frontend/acceptor.h"
 #include "frontend/deadline.h"
 #include "frontend/listen_address.h"
 #include "frontend/nbd_connection.h"
 #include "frontend/nbd_export.h"
 #include "runtime/block_device.h"
-#include "runtime/sync.h"
 #include "runtime/uring_reactor.h"
 
 namespace latte {
@@ -55,7 +55,7 @@ class NbdServer {
   Task<void> stop();
 
   uint32_t client_count() const;
-  const ListenAddress& address() const { return socket_.address(); }
+  const ListenAddress& address() const { return acceptor_.address(); }
   /// The URI under which clients find `export_name` here.
   std::string uri(std::string_view export_name) const { return address().nbd_uri(export_name); }
 
@@ -64,18 +64,14 @@ class NbdServer {
   struct Clients;
 
   NbdServer(UringReactor& reactor, ListenSocket socket, NbdServerOptions options);
-  Task<void> accept_clients();
-  void take_client(int fd);
+  Task<void> take_client(int fd);
   static Task<void> serve_client(UringReactor& reactor, std::shared_ptr<Clients> clients,
                                  nbd::Limits limits, int fd, std::string peer);
 
   UringReactor& reactor_;
-  ListenSocket socket_;
   const NbdServerOptions options_;
   std::shared_ptr<Clients> clients_;
-  bool accepting_ = false;
-  bool stopping_ = false;
-  WaitQueue accept_ended_;
+  Acceptor acceptor_;
 };
 
 }  // namespace latte

@@ -1,10 +1,8 @@
 #include "frontend/vhost_user_server.h"
 
 #include <fmt/format.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -14,12 +12,6 @@
 #include "frontend/vhost_user_session.h"
 
 namespace latte {
-namespace {
-
-// After a failed accept (no descriptors, no memory) the next try waits this long.
-constexpr TimeNs kAcceptPauseNs = 100 * kMillisecond;
-
-}  // namespace
 
 // What a session needs, and what outlives the server with it.
 struct VhostUserServer::State {
@@ -35,15 +27,15 @@ VhostUserServer::VhostUserServer(UringReactor& reactor, ListenSocket socket,
                                  VhostUserServerOptions options, std::string name,
                                  BlockDevice& device)
     : reactor_(reactor),
-      socket_(std::move(socket)),
       options_(options),
       state_(std::make_shared<State>(reactor, device, std::move(name))),
-      accept_ended_(reactor) {
+      acceptor_(reactor, std::move(socket), "a front-end",
+                [this](int fd) { return take_front_end(fd); }) {
   LATTE_CHECK(options.queues > 0 && options.queues <= vhost::kMaxQueues);
   state_->shared.polling = options.polling;
 }
 
-VhostUserServer::~VhostUserServer() { LATTE_CHECK(!accepting_); }
+VhostUserServer::~VhostUserServer() = default;
 
 Result<std::unique_ptr<VhostUserServer>> VhostUserServer::listen(UringReactor& reactor,
                                                                  const ListenAddress& address,
@@ -67,41 +59,20 @@ void VhostUserServer::notify_config_changed() {
   if (state_->session != nullptr) state_->session->notify_config_changed();
 }
 
-void VhostUserServer::start() {
-  LATTE_CHECK(!accepting_ && !stopping_);
-  accepting_ = true;
-  reactor_.spawn(accept_front_ends());
-}
+void VhostUserServer::start() { acceptor_.start(); }
 
-Task<void> VhostUserServer::accept_front_ends() {
-  while (!stopping_) {
-    const int fd = co_await reactor_.op([&](io_uring_sqe* sqe) {
-      io_uring_prep_accept(sqe, socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
-    });
-    if (fd >= 0) {
-      // A front-end that lost its connection comes back before the old requests have ended.
-      while (!stopping_ && state_->session != nullptr && state_->session->ending())
-        co_await state_->session_ended.wait();
-      take_front_end(fd);
-    } else if (!stopping_ && fd != -ECONNABORTED && fd != -EINTR) {
-      log_warning("{}: cannot accept a front-end: {}; trying again", address().to_string(),
-                  std::strerror(-fd));
-      co_await reactor_.sleep(kAcceptPauseNs);
-    }
-  }
-  accepting_ = false;
-  accept_ended_.notify_all();
-}
-
-void VhostUserServer::take_front_end(int fd) {
-  if (stopping_ || state_->session != nullptr) {
-    if (!stopping_)
+Task<void> VhostUserServer::take_front_end(int fd) {
+  // A front-end that lost its connection comes back before the old requests have ended.
+  while (!acceptor_.stopping() && state_->session != nullptr && state_->session->ending())
+    co_await state_->session_ended.wait();
+  if (acceptor_.stopping() || state_->session != nullptr) {
+    if (!acceptor_.stopping())
       log_warning(
           "disk {}: vhost front-end {} turned away: another one has the device; give each "
           "disk one guest",
           state_->shared.name, describe_peer(fd));
     ::close(fd);
-    return;
+    co_return;
   }
   std::string peer = fmt::format("{} at {}", describe_peer(fd), address().to_string());
   std::shared_ptr<State> state = state_;
@@ -123,11 +94,9 @@ Task<void> VhostUserServer::serve(std::shared_ptr<State> state, uint32_t queues,
 }
 
 Task<void> VhostUserServer::stop() {
-  if (std::exchange(stopping_, true)) co_return;
+  if (!acceptor_.begin_stop()) co_return;
   state_->session_ended.notify_all();
-  if (accepting_) reactor_.cancel_fd(socket_.fd());
-  while (accepting_) co_await accept_ended_.wait();
-  socket_.close();
+  co_await acceptor_.ended();
   if (state_->session == nullptr) co_return;
 
   Deadline gone(reactor_);

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "frontend/acceptor.h"
 #include "frontend/listen_address.h"
 #include "frontend/vhost_queue.h"
 #include "runtime/block_device.h"
@@ -53,24 +54,20 @@ class VhostUserServer {
   bool connected() const;
   /// Requests taken so far.
   uint64_t requests() const;
-  const ListenAddress& address() const { return socket_.address(); }
+  const ListenAddress& address() const { return acceptor_.address(); }
 
  private:
   struct State;
 
   VhostUserServer(UringReactor& reactor, ListenSocket socket, VhostUserServerOptions options,
                   std::string name, BlockDevice& device);
-  Task<void> accept_front_ends();
-  void take_front_end(int fd);
+  Task<void> take_front_end(int fd);
   static Task<void> serve(std::shared_ptr<State> state, uint32_t queues, int fd, std::string peer);
 
   UringReactor& reactor_;
-  ListenSocket socket_;
   const VhostUserServerOptions options_;
   std::shared_ptr<State> state_;
-  bool accepting_ = false;
-  bool stopping_ = false;
-  WaitQueue accept_ended_;
+  Acceptor acceptor_;
 };
 
 }  // namespace latte
