@@ -23,6 +23,7 @@
 #include "device/unique_fd.h"
 #include "frontend/deadline.h"
 #include "frontend/vhost_queue.h"
+#include "frontend/vhost_user_channel.h"
 #include "frontend/vhost_user_protocol.h"
 #include "runtime/sync.h"
 
@@ -62,31 +63,32 @@ class VhostUserSession {
     iovec piece{};
     msghdr header{};
   };
-  using Descriptors = std::vector<UniqueFd>;
 
   Task<void> receive_messages();
-  Task<bool> receive_exactly(std::span<std::byte> bytes, Descriptors* descriptors);
-  Task<bool> send(Reply reply, int fd);
   Task<void> watch_deadline();
   Task<Result<void>> handle(const Message& message, Descriptors& descriptors);
-  Task<Result<void>> handle_ring(const Message& message, Descriptors& descriptors);
-  Result<void> handle_memory(const Message& message, Descriptors& descriptors);
-  Result<void> handle_inflight(const Message& message, Descriptors& descriptors);
   Result<void> set_features(uint64_t features);
   Result<void> set_protocol_features(uint64_t features);
   Result<void> get_config(const Message& message);
+  Task<void> reset();
+  uint64_t features_offered() const;
+  static Error refused(std::string what) { return {Errc::invalid, std::move(what)}; }
+  /// Did the front-end take this feature?
+  bool agreed(uint32_t bit) const { return (features_ >> bit & 1) != 0; }
+
+  // vhost_user_setup.cc
+  Result<void> handle_memory(const Message& message, Descriptors& descriptors);
   Result<void> use_memory(GuestMemory::Regions regions);
+  Result<void> handle_inflight(const Message& message, Descriptors& descriptors);
+  Task<Result<void>> handle_ring(const Message& message, Descriptors& descriptors);
   Task<Result<void>> start_ring(uint32_t index, UniqueFd kick);
   Task<void> stop_ring(Ring& ring);
   Task<void> stop_rings();
-  Task<void> reset();
   bool any_running() const;
-  uint64_t features_offered() const;
 
   VhostShared& shared_;
   UringReactor& reactor_;
-  const UniqueFd fd_;
-  const std::string peer_;
+  VhostUserChannel channel_;
   uint64_t features_ = 0;
   uint64_t protocol_features_ = 0;
   uint64_t device_status_ = 0;
