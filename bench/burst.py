@@ -11,15 +11,16 @@ condition is broken, after both runs.
 fio's nbd engine is the client.
 """
 import argparse
-import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "system"))
+from latte_host import Server  # noqa: E402  pylint: disable=wrong-import-position
 
 BURST = 3                 # times the cloud's bandwidth
 BLOCK_KIB = 128
@@ -56,20 +57,12 @@ socket = "ctl"
     return path
 
 
-def ask_status(directory):
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(os.path.join(directory, "ctl"))
-        connection.sendall(b'{"command":"status"}\n')
-        with connection.makefile("r", encoding="utf-8") as lines:
-            return json.loads(lines.readline())["status"]
-
-
 class LagWatch(threading.Thread):
     """Greatest lag and dirty bytes of each second."""
 
-    def __init__(self, directory):
+    def __init__(self, server):
         super().__init__(daemon=True)
-        self.directory = directory
+        self.server = server
         self.start_s = time.time()
         self.lag_s = {}
         self.dirty = {}
@@ -77,7 +70,7 @@ class LagWatch(threading.Thread):
 
     def run(self):
         while not self.ending.wait(0.1):
-            disk = ask_status(self.directory)["disks"][0]
+            disk = self.server.status()["disks"][0]
             second = int(time.time() - self.start_s)
             self.lag_s[second] = max(self.lag_s.get(second, 0.0), disk["lag_seconds"])
             self.dirty[second] = max(self.dirty.get(second, 0), disk["dirty_bytes"])
@@ -105,12 +98,9 @@ def serve_and_burst(options, max_lag):
         config = write_config(directory, options, max_lag)
         latte = os.path.abspath(options.latte)
         subprocess.run([latte, "create", "-c", config], check=True, capture_output=True)
-        server = subprocess.Popen([latte, "serve", "-c", config], stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL, text=True)
+        server = Server(latte, config, subprocess.DEVNULL)
         try:
-            if server.stdout.readline().strip() != "ready":
-                sys.exit("latte did not get ready")
-            watch = LagWatch(directory)
+            watch = LagWatch(server)
             watch.start()
             waits = burst(directory, options)
             watch.ending.set()
@@ -118,7 +108,6 @@ def serve_and_burst(options, max_lag):
         finally:
             # Not a clean stop: that would wait for nothing this measures.
             server.kill()
-            server.wait()
     return waits, watch
 
 

@@ -18,6 +18,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "system"))
+from latte_host import Server  # noqa: E402  pylint: disable=wrong-import-position
+
 SIZE = 1 << 30
 # A round begins with the whole disk written from its start to its end. The last one reads what the random
 # writes have scattered over Latte's log; it stays in place in a plain file.
@@ -51,12 +54,10 @@ def wait_for(path, process, seconds=60):
         time.sleep(0.05)
 
 
-def wait_shipped(latte, config, seconds=60):
+def wait_shipped(server, seconds=60):
     deadline = time.time() + seconds
     while time.time() < deadline:
-        status = subprocess.run([latte, "status", "-c", config, "--json"], check=True,
-                                capture_output=True, text=True).stdout
-        if json.loads(status)["pool"]["dirty_bytes"] == 0:
+        if server.status()["pool"]["dirty_bytes"] == 0:
             return
         time.sleep(0.05)
     sys.exit(f"latte's backlog did not reach the cloud in {seconds} s")
@@ -79,11 +80,7 @@ nbd = "unix:latte.sock"
 socket = "latte.ctl"
 """)
     subprocess.run([latte, "create", "-c", config], check=True, capture_output=True)
-    server = subprocess.Popen([latte, "serve", "-c", config], stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, text=True)
-    if server.stdout.readline().strip() != "ready":
-        sys.exit("latte did not get ready")
-    return server, config, f"nbd+unix:///d?socket={directory}/latte.sock"
+    return Server(latte, config, subprocess.DEVNULL), f"nbd+unix:///d?socket={directory}/latte.sock"
 
 
 def start_peers(directory):
@@ -119,9 +116,8 @@ def main():
     directory = tempfile.mkdtemp(prefix="latte-bench-", dir=options.dir)
     servers = []
     try:
-        latte = os.path.abspath(options.latte)
-        server, config, uri = start_latte(latte, directory)
-        servers.append(server)
+        server, uri = start_latte(os.path.abspath(options.latte), directory)
+        servers.append(server.process)
         servers += start_peers(directory)
         uris = {"latte": uri,
                 "qemu-storage-daemon": f"nbd+unix:///d?socket={directory}/qsd.sock",
@@ -134,7 +130,7 @@ def main():
                 fio(target, "write", "128k", 16, 0, runtime=False)
             for label, rw, block, depth in WORKLOADS:
                 for name in names[first:] + names[:first]:
-                    wait_shipped(latte, config)
+                    wait_shipped(server)
                     results[name][label].append(
                         fio(uris[name], rw, block, depth, options.seconds))
         print(f"{'IOPS, medians of ' + str(options.rounds):24}" +

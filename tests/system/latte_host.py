@@ -1,12 +1,16 @@
-"""A host that serves a disk with Latte, and a file system mounted on that disk, for the system tests.
+"""A host that serves a disk with Latte, for the system tests and the benchmarks; and a file system mounted on
+that disk.
 
 Everything here ends by process id and by path of its own; nothing else on the machine is touched.
 """
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
+import tomllib
 
 READY_WAIT_S = 60
 MOUNT_WAIT_S = 10
@@ -41,14 +45,25 @@ def run(command, log):
 
 
 class Server:
-    """`latte serve`, from ready on."""
+    """`latte serve`, from ready on. `log` takes its standard error: a file, or subprocess.DEVNULL."""
 
     def __init__(self, latte, config, log):
+        with open(config, "rb") as text:
+            control = tomllib.load(text)["control"]["socket"]
+        self.control = os.path.join(os.path.dirname(config), control)
         self.process = subprocess.Popen([latte, "serve", "-c", config], stdout=subprocess.PIPE,
                                         stderr=log, text=True)
         line = self.process.stdout.readline().strip()
         if line != "ready":
             raise RuntimeError(f"latte serve said {line!r}, exit {self.process.wait()}")
+
+    def status(self):
+        """What `latte status --json` prints, without starting a process: that would show in a measurement."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self.control)
+            connection.sendall(b'{"command":"status"}\n')
+            with connection.makefile("r", encoding="utf-8") as lines:
+                return json.loads(lines.readline())["status"]
 
     def kill(self):
         if self.process.poll() is None:
