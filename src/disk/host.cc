@@ -40,6 +40,7 @@ Task<Result<void>> Host::format_pool(Reactor& reactor, BlockDevice& pool_device,
   log::SegmentSpace::Options space;
   space.kind = log::SpaceKind::pool;
   space.segment_bytes = options.segment_bytes;
+  space.size_bytes = options.log_bytes;
   space.space_id = Uuid::from_random(reactor.random().next(), reactor.random().next());
   co_return co_await log::SegmentSpace::format(pool_device, space);
 }

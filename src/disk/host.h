@@ -44,6 +44,7 @@ inline constexpr size_t kMaxDisks = 32;
 
 struct PoolOptions {
   uint64_t segment_bytes = 4u << 20;  ///< 64 KiB to 64 MiB, a power of two
+  uint64_t log_bytes = 0;             ///< of the device's beginning; 0: all of it
 };
 
 struct CloudOptions {

@@ -42,6 +42,7 @@ struct DiskStats {
   uint64_t dirty_bytes = 0;  ///< not yet in the cloud log
   uint64_t unapplied_bytes = 0;  ///< in the cloud log, not yet in the base
   uint64_t cached_blocks = 0;    ///< blocks readable from the pool
+  uint64_t allocated_bytes = 0;  ///< local disks: extents of the volume area it has
   uint64_t reads = 0;
   uint64_t writes = 0;
   uint64_t flushes = 0;
