@@ -16,6 +16,7 @@ namespace {
 Result<void> drain_online(const Config& config, const std::string& disk_name) {
   for (const DiskConfig& disk : config.disks) {
     if (!disk_name.empty() && disk.options.name != disk_name) continue;
+    if (disk.kind == DiskKind::local) continue;
     Progress progress;
     const ProgressPrinter printer("disk " + disk.options.name + ": draining", progress);
     const Result<void> drained = ask_drain(config.control_socket, disk.options.name, &progress);
@@ -55,7 +56,7 @@ int run_drain(const Arguments& arguments) {
   const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
   const Result<void> known =
-      arguments.disk.empty() ? Result<void>() : check_disk(config.value(), arguments.disk);
+      arguments.disk.empty() ? Result<void>() : check_hybrid(config.value(), arguments.disk);
   if (!known) return report(known.error(), kExitCannotRun);
   const Result<void> drained = drain(config.value(), arguments.disk);
   if (!drained) return report(drained.error(), kExitFailed);

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "control/config.h"
+#include "control/volume_command.h"
 
 namespace latte {
 
@@ -20,9 +21,11 @@ inline constexpr int kExitCannotRun = 2;
 
 struct Arguments {
   std::string config_file;
-  std::string disk;         ///< drain (empty: all) and takeover
-  bool json = false;        ///< status
-  bool keep_going = false;  ///< serve
+  std::string disk;           ///< drain (empty: all) and takeover
+  bool json = false;          ///< status
+  bool keep_going = false;    ///< serve
+  VolumeCommand volume{};     ///< volume
+  std::string volume_size{};  ///< as it was written
 };
 
 int run_create(const Arguments& arguments);
@@ -31,6 +34,7 @@ int run_status(const Arguments& arguments);
 int run_drain(const Arguments& arguments);
 int run_check(const Arguments& arguments);
 int run_takeover(const Arguments& arguments);
+int run_volume(const Arguments& arguments);
 
 /// The configuration; from here on the log has its level. Errors: as load_config().
 Result<Config> read_config(const Arguments& arguments);

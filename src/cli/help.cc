@@ -3,7 +3,7 @@
 namespace latte {
 
 const CommandHelp kMainHelp = {
-    "Latte: disks made of a fast local drive and a cloud volume, served over NBD.",
+    "Latte: disks made of a fast local drive and a cloud volume, served to clients and guests.",
     R"(A disk's writes go to a log on the local pool and from there, in order, to the cloud; reads come from
 the pool while it holds the block. `latte COMMAND --help` says more about each command.
 
@@ -110,5 +110,25 @@ EXAMPLE
   latte create   -c run.toml        (a fresh pool; leaves the other host's disk alone)
   latte takeover -c run.toml db
   latte serve    -c run.toml)"};
+
+const CommandHelp kVolumeHelp = {
+    "Make, list, remove and resize volumes: what local disks are made of",
+    R"(Volumes lie in the part of the pool's device that pool.volumes keeps for them; a disk with kind = "local"
+serves the volume of its name. Works with a running server and without one; a volume that is served can be
+resized, and a guest learns its new size at once, an NBD client with its next connection.
+
+`rm` needs a volume that no server serves; what was in it is gone. `resize` to less than the volume has
+needs --force: what lies behind the new end is lost. SIZE is as in the configuration, such as 20GiB.
+
+EXIT STATUS
+  0   done
+  1   failed
+  2   wrong usage or configuration
+
+EXAMPLES
+  latte volume create -c run.toml scratch 20GiB --thin
+  latte volume ls -c run.toml
+  latte volume resize -c run.toml scratch 40GiB
+  latte volume rm -c run.toml scratch)"};
 
 }  // namespace latte

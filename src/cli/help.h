@@ -15,5 +15,6 @@ extern const CommandHelp kStatusHelp;
 extern const CommandHelp kDrainHelp;
 extern const CommandHelp kCheckHelp;
 extern const CommandHelp kTakeoverHelp;
+extern const CommandHelp kVolumeHelp;
 
 }  // namespace latte

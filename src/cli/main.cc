@@ -30,11 +30,48 @@ struct Command {
   const CommandHelp& help;
 };
 
+void add_config(CLI::App& sub, Arguments& arguments) {
+  sub.add_option("-c,--config", arguments.config_file, "The configuration file")
+      ->required()
+      ->type_name("FILE");
+}
+
+// `latte volume ACTION`: each has the options it needs.
+void add_volume_actions(CLI::App& sub, Arguments& arguments) {
+  struct Item {
+    const char* name;
+    const char* summary;
+    VolumeCommand::Action action;
+  };
+  using Action = VolumeCommand::Action;
+  const Item items[] = {{"create", "Make a volume that reads as zeroes", Action::create},
+                        {"ls", "List the volumes", Action::ls},
+                        {"rm", "Remove a volume that is not served", Action::rm},
+                        {"resize", "Change a volume's size", Action::resize}};
+  sub.require_subcommand(1);
+  for (const Item& item : items) {
+    CLI::App* child = sub.add_subcommand(item.name, item.summary);
+    add_config(*child, arguments);
+    if (item.action != Action::ls)
+      child->add_option("NAME", arguments.volume.options.name, "The volume's name")->required();
+    if (item.action == Action::create || item.action == Action::resize)
+      child->add_option("SIZE", arguments.volume_size, "Such as 20GiB")->required();
+    if (item.action == Action::create)
+      child->add_flag("--thin", arguments.volume.options.thin, "Give it space as it is written");
+    if (item.action == Action::resize)
+      child->add_flag("--force", arguments.volume.force, "It may become smaller; its end is lost");
+    if (item.action == Action::ls)
+      child->add_flag("--json", arguments.json, "Print JSON on one line");
+    child->callback([&arguments, action = item.action] { arguments.volume.action = action; });
+  }
+}
+
 int run(int argc, char** argv) {
   const Command commands[] = {
       {"create", run_create, kCreateHelp}, {"serve", run_serve, kServeHelp},
       {"status", run_status, kStatusHelp}, {"drain", run_drain, kDrainHelp},
       {"check", run_check, kCheckHelp},    {"takeover", run_takeover, kTakeoverHelp},
+      {"volume", run_volume, kVolumeHelp},
   };
   CLI::App app(kMainHelp.summary, "latte");
   app.footer(kMainHelp.details);
@@ -45,10 +82,11 @@ int run(int argc, char** argv) {
   for (const Command& command : commands) {
     CLI::App* sub = app.add_subcommand(command.name, command.help.summary);
     sub->footer(command.help.details);
-    sub->add_option("-c,--config", arguments.config_file, "The configuration file")
-        ->required()
-        ->type_name("FILE");
     const std::string_view name = command.name;
+    if (name == "volume")
+      add_volume_actions(*sub, arguments);
+    else
+      add_config(*sub, arguments);
     if (name == "serve")
       sub->add_flag("--keep-going", arguments.keep_going,
                     "Serve the disks that can be served if others can't");

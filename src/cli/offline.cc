@@ -23,6 +23,8 @@ int run_check(const Arguments& arguments) {
 int run_takeover(const Arguments& arguments) {
   const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
+  const Result<void> hybrid = check_hybrid(config.value(), arguments.disk);
+  if (!hybrid) return report(hybrid.error(), kExitCannotRun);
   const auto taken = take_over_offline(config.value(), arguments.disk);
   if (taken) {
     fmt::print("disk {}: {}\n", arguments.disk, taken.value());

@@ -34,8 +34,12 @@ namespace {
 
 constexpr uint64_t kMinPoolSegmentBytes = 64u << 10;
 constexpr uint64_t kMaxPoolSegmentBytes = 64u << 20;
+constexpr uint64_t kMaxDeviceBytes = INT64_MAX;  // the kernel's
 constexpr size_t kMaxShownValueBytes = 80;
 constexpr size_t kMaxSocketPathBytes = 107;  // the kernel's
+// Keys that a disk without a cloud side can't have.
+constexpr std::array<std::string_view, 5> kCloudKeys = {"cloud", "durability", "max_lag",
+                                                        "cloud_log_size", "cloud_limits"};
 constexpr std::array<std::pair<std::string_view, Polling>, 3> kPollings = {{
     {"adaptive", Polling::adaptive},
     {"always", Polling::always},
@@ -209,9 +213,20 @@ class Parser {
     const std::vector<Key> keys = {
         {"path", true, path(config_.pool.path)},
         {"size", true, size(config_.pool.size_bytes, kBlockBytes)},
+        {"volumes", false, [this](auto& n, auto& k) { return read_volumes(n, k); }},
         {"segment_size", false, [this](auto& n, auto& k) { return read_segment_size(n, k); }},
     };
     return read_table(inner, key, keys);
+  }
+  bool read_volumes(const toml::node& node, const std::string& key) {
+    const auto* number = node.as_integer();
+    if (number != nullptr && number->get() == 0) return true;
+    uint64_t& bytes = config_.pool.volumes_bytes;
+    if (!size(bytes, kBlockBytes)(node, key)) return false;
+    if (bytes >= kMinVolumesBytes) return true;
+    return fail(node, key,
+                fmt::format("is too small; write at least {}, or 0 for no local disks",
+                            format_size(kMinVolumesBytes)));
   }
   bool read_segment_size(const toml::node& node, const std::string& key) {
     uint64_t& bytes = config_.pool.options.segment_bytes;
@@ -240,8 +255,10 @@ class Parser {
   bool read_disk(const toml::table& inner, const std::string& key, DiskConfig& disk) {
     const std::vector<Key> keys = {
         {"name", true, [&](auto& n, auto& k) { return read_name(n, k, disk.options.name); }},
+        {"kind", false, [&](auto& n, auto& k) { return read_kind(n, k, disk); }},
         {"size", true, size(disk.options.size_bytes, kBlockBytes)},
-        {"cloud", true, [&](auto& n, auto& k) { return read_cloud(n, k, disk); }},
+        {"thin", false, [&](auto& n, auto& k) { return read_thin(n, k, disk); }},
+        {"cloud", false, [&](auto& n, auto& k) { return read_cloud(n, k, disk); }},
         {"nbd", false, address(disk.nbd)},
         {"vhost", false, unix_address(disk.vhost)},
         {"vhost_queues", false, [&](auto& n, auto& k) { return read_queues(n, k, disk); }},
@@ -252,12 +269,47 @@ class Parser {
         {"cloud_limits", false,
          table([&](auto& t, auto& k) { return read_limits(t, k, disk.cloud_limits); })},
     };
-    if (!read_table(inner, key, keys)) return false;
+    if (!read_table(inner, key, keys) || !check_kind(inner, key, disk)) return false;
     if (disk.nbd || disk.vhost) return true;
     error_ =
         Error{Errc::invalid, fmt::format("{}: {} {} has neither nbd nor vhost; add one, or both",
                                          place(inner.source()), key, disk.options.name)};
     return false;
+  }
+  bool read_kind(const toml::node& node, const std::string& key, DiskConfig& disk) {
+    std::string value;
+    if (!text(value)(node, key)) return false;
+    if (value != "hybrid" && value != "local")
+      return fail(node, key, "is not allowed; write \"hybrid\" or \"local\"");
+    disk.kind = value == "local" ? DiskKind::local : DiskKind::hybrid;
+    return true;
+  }
+  bool read_thin(const toml::node& node, const std::string& key, DiskConfig& disk) {
+    const auto* value = node.as_boolean();
+    if (value == nullptr) return fail(node, key, "is not allowed; write true or false");
+    disk.thin = value->get();
+    return true;
+  }
+  // What only makes sense for the other kind of disk.
+  bool check_kind(const toml::table& inner, const std::string& key, const DiskConfig& disk) {
+    if (disk.kind == DiskKind::hybrid) {
+      if (const toml::node* thin = inner.get("thin"))
+        return fail(*thin, key + ".thin",
+                    "contradicts kind = \"hybrid\": only a local disk is thin or thick; remove it, "
+                    "or write kind = \"local\"");
+      if (inner.contains("cloud")) return true;
+      error_ = Error{Errc::invalid,
+                     fmt::format("{}: {}.cloud is missing; add it, or write kind = \"local\" for a "
+                                 "disk without a cloud side",
+                                 place(inner.source()), key)};
+      return false;
+    }
+    for (const std::string_view name : kCloudKeys)
+      if (const toml::node* node = inner.get(name))
+        return fail(*node, fmt::format("{}.{}", key, name),
+                    "contradicts kind = \"local\": a local disk has no cloud side; remove it, or "
+                    "write kind = \"hybrid\"");
+    return true;
   }
   bool read_queues(const toml::node& node, const std::string& key, DiskConfig& disk) {
     const auto* number = node.as_integer();
@@ -386,14 +438,19 @@ class Parser {
   bool check_together(const toml::table& root) {
     const uint64_t segment = config_.pool.options.segment_bytes;
     // One segment's worth is kept off for the superblocks.
-    const uint64_t least = (kMinSegmentsPerDisk * config_.disks.size() + 1) * segment;
+    // Without a hybrid disk there is a log all the same, an empty one.
+    const uint64_t disks = std::max<uint64_t>(1, config_.count(DiskKind::hybrid));
+    const uint64_t least = (kMinSegmentsPerDisk * disks + 1) * segment;
     if (config_.pool.size_bytes < least)
-      return fail(*root["pool"]["size"].node(), "pool.size",
-                  fmt::format("is too small: {} disk(s) with segments of {} need at least {} ({} "
-                              "segments each, and one for the superblocks); make the pool larger "
-                              "or pool.segment_size smaller",
-                              config_.disks.size(), format_size(segment), format_size(least),
-                              kMinSegmentsPerDisk));
+      return fail(
+          *root["pool"]["size"].node(), "pool.size",
+          fmt::format("is too small: {} disk(s) with segments of {} need at least {} ({} "
+                      "segments each, and one for the superblocks); make the pool larger "
+                      "or pool.segment_size smaller",
+                      disks, format_size(segment), format_size(least), kMinSegmentsPerDisk));
+    if (config_.pool.volumes_bytes > kMaxDeviceBytes - config_.pool.size_bytes)
+      return fail(*root["pool"]["volumes"].node(), "pool.volumes",
+                  "and pool.size are more than a device can have; make one smaller");
     const auto& pool = root["pool"]["path"];
     if (!take(*pool.node(), "pool.path", "path " + config_.pool.path)) return false;
     const auto& control = root["control"];
@@ -406,7 +463,13 @@ class Parser {
     for (size_t i = 0; i < config_.disks.size(); ++i) {
       const DiskConfig& disk = config_.disks[i];
       const auto& item = root["disk"][i];
-      if (!take(*item["name"].node(), "disk.name", "disk " + disk.options.name) ||
+      if (!take(*item["name"].node(), "disk.name", "disk " + disk.options.name)) return false;
+      if (disk.kind == DiskKind::local && config_.pool.volumes_bytes == 0)
+        return fail(*item["kind"].node(), "disk.kind",
+                    fmt::format("needs room on the pool's device, which disk {} has not: add "
+                                "volumes = \"SIZE\" to [pool]",
+                                disk.options.name));
+      if (disk.kind == DiskKind::hybrid &&
           !take(*item["cloud"].node(), "disk.cloud", "path " + disk.cloud_directory))
         return false;
       if (disk.nbd && !take_address(*item["nbd"].node(), "disk.nbd", *disk.nbd)) return false;
@@ -450,6 +513,11 @@ const DiskConfig* Config::find(std::string_view name) const {
   for (const DiskConfig& disk : disks)
     if (disk.options.name == name) return &disk;
   return nullptr;
+}
+
+size_t Config::count(DiskKind kind) const {
+  return static_cast<size_t>(std::count_if(
+      disks.begin(), disks.end(), [&](const DiskConfig& disk) { return disk.kind == kind; }));
 }
 
 Result<Config> parse_config(std::string_view text, const std::string& file,

@@ -32,15 +32,29 @@ inline constexpr uint64_t kMinCloudLogBytes = 8 * CloudOptions{}.segment_bytes;
 /// A pool has at least this many segments for each disk: one that is written, one that is emptied.
 inline constexpr uint64_t kMinSegmentsPerDisk = 2;
 
+/// Smallest area for local disks: less is nothing but its table.
+inline constexpr uint64_t kMinVolumesBytes = 4u << 20;
+
 struct PoolConfig {
-  std::string path;         ///< file or block device
-  uint64_t size_bytes = 0;  ///< multiple of kBlockBytes
+  std::string path;            ///< file or block device
+  uint64_t size_bytes = 0;     ///< of the log; multiple of kBlockBytes
+  uint64_t volumes_bytes = 0;  ///< of the area for local disks behind it; likewise; 0: none
   PoolOptions options;
+
+  /// Of the file or block device.
+  uint64_t device_bytes() const { return size_bytes + volumes_bytes; }
+};
+
+enum class DiskKind : uint8_t {
+  hybrid,  ///< pool and cloud
+  local,   ///< a volume on the pool's device, nothing else
 };
 
 struct DiskConfig {
-  DiskOptions options;
-  std::string cloud_directory;  ///< of a `file:` cloud
+  DiskOptions options;  ///< of a local disk name and size count, the latter when it is made
+  DiskKind kind = DiskKind::hybrid;
+  bool thin = false;            ///< a local disk's
+  std::string cloud_directory;  ///< of a `file:` cloud; empty for a local disk
   uint64_t cloud_log_bytes = kDefaultCloudLogBytes;
   ThrottleLimits cloud_limits;
   std::optional<ListenAddress> nbd;    ///< one of the two at least
@@ -58,6 +72,7 @@ struct Config {
 
   /// The disk of this name, or null.
   const DiskConfig* find(std::string_view name) const;
+  size_t count(DiskKind kind) const;
 };
 
 /// Reads and checks a configuration. Errors: invalid, unsupported, not_found, io; the message

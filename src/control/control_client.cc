@@ -63,4 +63,20 @@ Result<void> ask_drain(const std::string& socket_path, const std::string& disk_n
   }
 }
 
+Result<Json> ask_volume(const std::string& socket_path, const VolumeCommand& command) {
+  constexpr const char* kActions[] = {"create", "ls", "rm", "resize"};
+  const Json request{
+      {"command", "volume"},          {"action", kActions[static_cast<size_t>(command.action)]},
+      {"name", command.options.name}, {"size_bytes", command.options.size_bytes},
+      {"thin", command.options.thin}, {"force", command.force}};
+  auto socket = ask(socket_path, request);
+  if (!socket) return socket.error();
+  for (;;) {
+    const auto answer = read_answer(socket.value());
+    if (!answer) return answer.error();
+    const auto volumes = answer.value().find("volumes");
+    if (volumes != answer.value().end()) return Json(*volumes);
+  }
+}
+
 }  // namespace latte

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "control/volume_command.h"
 #include "disk/host.h"
 
 namespace latte {
@@ -20,5 +21,10 @@ Result<nlohmann::ordered_json> ask_status(const std::string& socket_path);
 /// server), io (no answer, or what the server says).
 Result<void> ask_drain(const std::string& socket_path, const std::string& disk_name,
                        Progress* progress);
+
+/// Lets the server do something with volumes and waits; the volumes as volumes_json() (ls). Errors:
+/// not_found (no server), io (no answer, or what the server says).
+Result<nlohmann::ordered_json> ask_volume(const std::string& socket_path,
+                                          const VolumeCommand& command);
 
 }  // namespace latte

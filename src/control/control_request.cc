@@ -1,5 +1,9 @@
 #include "control/control_request.h"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 namespace latte {
@@ -13,6 +17,43 @@ const std::string* text_of(const Json& request, const char* key) {
   return found == request.end() ? nullptr : found->get_ptr<const std::string*>();
 }
 
+constexpr std::array<std::pair<std::string_view, VolumeCommand::Action>, 4> kActions = {{
+    {"create", VolumeCommand::Action::create},
+    {"ls", VolumeCommand::Action::ls},
+    {"rm", VolumeCommand::Action::rm},
+    {"resize", VolumeCommand::Action::resize},
+}};
+
+bool flag(const Json& request, const char* key) {
+  const auto found = request.find(key);
+  return found != request.end() && found->is_boolean() && found->get<bool>();
+}
+
+Result<ControlRequest> parse_volume(const Json& request) {
+  ControlRequest out{ControlRequest::Command::volume};
+  const std::string* action = text_of(request, "action");
+  const auto* known = std::find_if(kActions.begin(), kActions.end(), [&](const auto& item) {
+    return action != nullptr && *action == item.first;
+  });
+  if (known == kActions.end())
+    return Error{Errc::invalid, "volume needs an action: \"create\", \"ls\", \"rm\" or \"resize\""};
+  out.volume.action = known->second;
+  if (out.volume.action == VolumeCommand::Action::ls) return out;
+  const std::string* name = text_of(request, "name");
+  if (name == nullptr || name->empty())
+    return Error{Errc::invalid,
+                 "volume needs a name: {\"command\":\"volume\",\"action\":\"rm\",\"name\":NAME}"};
+  out.volume.options.name = *name;
+  out.volume.options.thin = flag(request, "thin");
+  out.volume.force = flag(request, "force");
+  if (out.volume.action == VolumeCommand::Action::rm) return out;
+  const auto size = request.find("size_bytes");
+  if (size == request.end() || !size->is_number_unsigned())
+    return Error{Errc::invalid, "volume create and resize need size_bytes, a whole number"};
+  out.volume.options.size_bytes = size->get<uint64_t>();
+  return out;
+}
+
 }  // namespace
 
 Result<ControlRequest> parse_control_request(std::string_view line) {
@@ -21,9 +62,11 @@ Result<ControlRequest> parse_control_request(std::string_view line) {
     return Error{Errc::invalid, "the request is no JSON object; send {\"command\":\"status\"}"};
   const std::string* command = text_of(request, "command");
   if (command != nullptr && *command == "status")
-    return ControlRequest{ControlRequest::Command::status, ""};
+    return ControlRequest{ControlRequest::Command::status};
+  if (command != nullptr && *command == "volume") return parse_volume(request);
   if (command == nullptr || *command != "drain")
-    return Error{Errc::invalid, "the request's command is neither \"status\" nor \"drain\""};
+    return Error{Errc::invalid,
+                 "the request's command is neither \"status\", \"drain\" nor \"volume\""};
   const std::string* disk = text_of(request, "disk");
   if (disk == nullptr || disk->empty())
     return Error{Errc::invalid, "drain needs a disk's name: {\"command\":\"drain\",\"disk\":NAME}"};

@@ -8,13 +8,15 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "control/volume_command.h"
 
 namespace latte {
 
 struct ControlRequest {
-  enum class Command : uint8_t { status, drain };
+  enum class Command : uint8_t { status, drain, volume };
   Command command = Command::status;
-  std::string disk;  ///< drain's; never empty then
+  std::string disk{};      ///< drain's; never empty then
+  VolumeCommand volume{};  ///< volume's; what is in it was not looked at beyond its types
 };
 
 /// Errors: invalid, with a message for the client.

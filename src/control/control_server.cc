@@ -114,12 +114,32 @@ void ControlServer::serve(LineSocket& socket) {
       line ? parse_control_request(line.value()) : Result<ControlRequest>(line.error());
   if (request && request.value().command == ControlRequest::Command::drain)
     return serve_drain(socket, request.value().disk);
+  if (request && request.value().command == ControlRequest::Command::volume)
+    return serve_volume(socket, request.value().volume);
   const Result<void> sent =
       socket.write_json(request ? Json{{"status", status_json(server_.snapshot())}}
                                 : error_json(request.error().message),
                         kReplyMs);
   if (!sent)
     log_warning("control socket: a client did not take its answer: {}", sent.error().message);
+}
+
+void ControlServer::serve_volume(LineSocket& socket, const VolumeCommand& command) {
+  auto changed = std::async(std::launch::async, [&] { return server_.change_volumes(command); });
+  Result<void> sent;
+  while (changed.wait_for(kProgressInterval) != std::future_status::ready)
+    if (sent) sent = socket.write_json(Json{{"progress", Json::object()}}, kReplyMs);
+  const auto done = changed.get();
+  if (command.action != VolumeCommand::Action::ls) {
+    if (done)
+      log_info("volume {}: changed, as asked for on the control socket", command.options.name);
+    else
+      log_warning("{}", done.error().message);
+  }
+  if (sent)
+    sent = socket.write_json(
+        done ? Json{{"volumes", volumes_json(done.value())}} : error_json(done.error().message),
+        kReplyMs);
 }
 
 void ControlServer::serve_drain(LineSocket& socket, const std::string& disk_name) {

@@ -1,14 +1,18 @@
-// ControlServer: answers `latte status` and `latte drain` on a unix socket, for the user it runs
-// as.
+// ControlServer: answers `latte status`, `latte drain` and `latte volume` on a unix socket, for the
+// user it runs as.
 //
 // One JSON document a line each way, one request a connection:
 //   {"command":"status"}              -> {"status":{...}}
 //   {"command":"drain","disk":"db"}   -> {"progress":{"done_bytes","total_bytes"}} every second,
-//   then {"ok":true} anything wrong                    -> {"error":"..."}
+//   then {"ok":true}
+//   {"command":"volume","action":"ls"} and others (control_request.cc)
+//                                     -> {"progress":{}} every second, then {"volumes":[...]}
+//   anything wrong                    -> {"error":"..."}
 //
 // Invariants:
 //  1. Whatever a client sends or does not send, its connection ends within the limits below, but
-//     for a drain, which ends with the drain; a client that leaves does not stop its drain.
+//     for a drain or a change of volumes, which end with what they do; a client that leaves does
+//     not stop it.
 // Thread rule: start() and stop() on one thread. A thread accepts, one more serves each connection.
 // Limits: kMaxConnections at a time, kMaxLineBytes a request, kRequestMs to send it, kReplyMs to
 // take a line.
@@ -23,6 +27,7 @@
 #include "base/result.h"
 #include "control/line_socket.h"
 #include "control/server.h"
+#include "control/volume_command.h"
 #include "frontend/listen_address.h"
 
 namespace latte {
@@ -57,6 +62,7 @@ class ControlServer {
   void reap();
   void serve(LineSocket& socket);
   void serve_drain(LineSocket& socket, const std::string& disk_name);
+  void serve_volume(LineSocket& socket, const VolumeCommand& command);
 
   Server& server_;
   ListenSocket socket_;

@@ -26,7 +26,25 @@ Result<std::unique_ptr<Node>> open_or_make(const Config& config, const Say& say)
   return Node::open(config, {});
 }
 
+Result<void> make_local(Node& node, const DiskConfig& disk, const Say& say) {
+  const std::string& name = disk.options.name;
+  const auto space = node.volumes();
+  if (!space) return Error{space.error().code, "disk " + name + ": " + space.error().message};
+  const VolumeOptions options{name, disk.options.size_bytes, disk.thin};
+  const Result<void> made = node.engine().call([&] { return space.value()->create(options); });
+  if (made) {
+    say(fmt::format("disk {}: created on the pool's device, {}, {}", name,
+                    format_size(options.size_bytes), disk.thin ? "thin" : "thick"));
+  } else if (made.error().code == Errc::exists) {
+    say(fmt::format("disk {}: exists on the pool's device, left alone", name));
+  } else {
+    return Error{made.error().code, "disk " + made.error().message};
+  }
+  return {};
+}
+
 Result<void> make_disk(Node& node, const DiskConfig& disk, const Say& say) {
+  if (disk.kind == DiskKind::local) return make_local(node, disk, say);
   const std::string& name = disk.options.name;
   const auto found = make_volume(disk);
   if (!found) return found.error();
@@ -58,10 +76,12 @@ Result<void> make_disk(Node& node, const DiskConfig& disk, const Say& say) {
   return adopted;
 }
 
-// While a server has the pool, all that can be seen is whether every disk has a volume.
+// While a server has the pool, all that can be seen is whether every disk has a cloud volume; a
+// local disk's is the server's to know.
 bool all_volumes_exist(const Config& config) {
   return std::all_of(config.disks.begin(), config.disks.end(), [](const DiskConfig& disk) {
     struct stat info {};
+    if (disk.kind == DiskKind::local) return false;
     return ::stat((disk.cloud_directory + "/super").c_str(), &info) == 0;
   });
 }
@@ -75,6 +95,11 @@ Result<void> create_missing(const Config& config, const Say& say) {
                     config.pool.path, config.disks.size()));
     return {};
   }
+  if (!node && node.error().code == Errc::busy && config.count(DiskKind::local) > 0)
+    return Error{Errc::busy,
+                 node.error().message +
+                     ": stop it first, or make a local disk's volume with `latte volume "
+                     "create`"};
   if (!node) return node.error();
   Error failed;
   for (const DiskConfig& disk : config.disks) {

@@ -20,6 +20,7 @@
 #include "device/file_device.h"
 #include "device/file_lock.h"
 #include "device/unique_fd.h"
+#include "disk/volume_space.h"
 
 namespace latte {
 namespace {
@@ -48,7 +49,8 @@ Task<Result<void>> expect_zeroes(BlockDevice* device, uint64_t offset, uint64_t 
                               device->info().name, offset + static_cast<uint64_t>(found - first))};
 }
 
-Task<Result<void>> format_device(Reactor* reactor, BlockDevice* device, PoolOptions options,
+/// `look_first`: the device existed; else it is a file just written with zeroes.
+Task<Result<void>> format_device(Reactor* reactor, BlockDevice* device, const PoolConfig* pool,
                                  bool look_first) {
   if (look_first) {
     const uint64_t size = device->info().size_bytes;
@@ -58,6 +60,16 @@ Task<Result<void>> format_device(Reactor* reactor, BlockDevice* device, PoolOpti
     looked = co_await expect_zeroes(device, size - length, length);
     if (!looked) co_return looked;
   }
+  if (pool->volumes_bytes > 0) {
+    VolumeSpace::FormatOptions volumes;
+    volumes.zeroed = !look_first;
+    const VolumeArea area{pool->size_bytes, pool->volumes_bytes};
+    const auto made = co_await VolumeSpace::format(*reactor, *device, area, volumes);
+    if (!made) co_return Error{made.error().code, "pool: " + made.error().message};
+  }
+  // With its superblock the pool exists, so that comes last.
+  PoolOptions options = pool->options;
+  options.log_bytes = pool->size_bytes;
   auto formatted = co_await Host::format_pool(*reactor, *device, options);
   if (!formatted) co_return Error{formatted.error().code, "pool: " + formatted.error().message};
   const IoStatus status = co_await device->flush();
@@ -73,16 +85,21 @@ Result<void> format_path(const PoolConfig& pool, const std::string& path, bool l
   EngineThread& thread = *engine.value();
   FileDevice::Options options;
   options.path = path;
-  options.expected_size_bytes = pool.size_bytes;
+  options.expected_size_bytes = pool.device_bytes();
   auto device = thread.call([&] { return FileDevice::open(thread.reactor(), std::move(options)); });
   if (!device) return Error{device.error().code, "pool: " + device.error().message};
   Result<void> done = thread.call([&] { return device.value()->lock_exclusive(); });
   if (done)
-    done = thread.call([&] {
-      return format_device(&thread.reactor(), device.value().get(), pool.options, look_first);
-    });
+    done = thread.call(
+        [&] { return format_device(&thread.reactor(), device.value().get(), &pool, look_first); });
   thread.stop();
   return done;
+}
+
+std::string sizes(const PoolConfig& pool) {
+  if (pool.volumes_bytes == 0) return format_size(pool.size_bytes);
+  return fmt::format("{} and {} for volumes", format_size(pool.size_bytes),
+                     format_size(pool.volumes_bytes));
 }
 
 // Keeps other runs of latte create out of a directory while it lives.
@@ -111,10 +128,10 @@ Result<UniqueFd> lock_directory(const std::string& directory) {
 
 Result<void> write_zeroes(const PoolConfig& pool, const std::string& unfinished) {
   Progress progress;
-  progress.total_bytes = pool.size_bytes;
+  progress.total_bytes = pool.device_bytes();
   const ProgressPrinter printer("writing " + unfinished, progress);
   const Result<void> made =
-      create_file_exclusive(unfinished, pool.size_bytes, Preallocate::yes,
+      create_file_exclusive(unfinished, pool.device_bytes(), Preallocate::yes,
                             [&](uint64_t done, uint64_t) { progress.done_bytes = done; });
   if (made) return {};
   return Error{made.error().code, "pool: " + made.error().message};
@@ -151,7 +168,7 @@ Result<void> make_pool_file(const PoolConfig& pool, const Say& say) {
     ::unlink(unfinished.c_str());
     return done;
   }
-  say(fmt::format("pool {}: created, {}", pool.path, format_size(pool.size_bytes)));
+  say(fmt::format("pool {}: created, {}", pool.path, sizes(pool)));
   return sync_directory(directory);
 }
 
@@ -171,8 +188,7 @@ Result<void> make_pool(const PoolConfig& pool, const Say& say) {
                              pool.path)};
   const Result<void> formatted = format_path(pool, pool.path, true);
   if (!formatted) return formatted;
-  say(fmt::format("pool {}: created on the block device, {}", pool.path,
-                  format_size(pool.size_bytes)));
+  say(fmt::format("pool {}: created on the block device, {}", pool.path, sizes(pool)));
   return {};
 }
 

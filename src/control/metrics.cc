@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <string_view>
 
 namespace latte {
@@ -23,6 +24,8 @@ struct Metric {
   double (*of_server)(const StatusSnapshot&) = nullptr;
   double (*of_disk)(const DiskFacts&, const DiskStats&) = nullptr;
   const Histogram& (*of_latency)(const DiskStats&) = nullptr;
+  // If it makes sense for one kind of disk only.
+  std::optional<DiskKind> only = std::nullopt;
 };
 
 using Server = const StatusSnapshot&;
@@ -38,6 +41,11 @@ constexpr Metric disk_metric(std::string_view name, std::string_view type, std::
                              std::string_view help, double (*value)(Facts, Disk),
                              std::string_view label = "") {
   return {name, type, unit, help, label, nullptr, value};
+}
+constexpr Metric hybrid_metric(std::string_view name, std::string_view type, std::string_view unit,
+                               std::string_view help, double (*value)(Facts, Disk),
+                               std::string_view label = "") {
+  return {name, type, unit, help, label, nullptr, value, nullptr, DiskKind::hybrid};
 }
 constexpr Metric latency_metric(std::string_view name, std::string_view help,
                                 const Histogram& (*value)(Disk)) {
@@ -80,26 +88,36 @@ constexpr Metric kMetrics[] = {
     server_metric(
         "latte_pool_written_bytes_total", "counter", "bytes", kWritten,
         [](Server s) { return count(s.host.pool.written.metadata); }, "cause=\"metadata\""),
+    server_metric("latte_volumes_size_bytes", "gauge", "bytes",
+                  "Room for volumes in the pool's volume area; 0 without one",
+                  [](Server s) { return s.volumes ? count(s.volumes->size_bytes) : 0; }),
+    server_metric("latte_volumes_free_bytes", "gauge", "bytes",
+                  "Room in the volume area that no volume has",
+                  [](Server s) { return s.volumes ? count(s.volumes->free_bytes) : 0; }),
     disk_metric("latte_disk_online", "gauge", "bool",
                 "1 if the disk's state is online; otherwise latte status says why",
                 [](Facts f, Disk d) { return f.error.empty() && d.state == "online" ? 1.0 : 0.0; }),
     disk_metric("latte_disk_size_bytes", "gauge", "bytes", "Size of the disk",
                 [](Facts f, Disk) { return count(f.options.size_bytes); }),
-    disk_metric("latte_disk_generation", "gauge", "number", "Raised at every attach and take-over",
-                [](Facts, Disk d) { return count(d.generation); }),
+    Metric{"latte_disk_allocated_bytes", "gauge", "bytes",
+           "Of the volume area in the disk's volume; local disks only", "", nullptr,
+           [](Facts, Disk d) { return count(d.allocated_bytes); }, nullptr, DiskKind::local},
+    hybrid_metric("latte_disk_generation", "gauge", "number",
+                  "Raised at every attach and take-over",
+                  [](Facts, Disk d) { return count(d.generation); }),
     disk_metric("latte_disk_clients", "gauge", "connections", "NBD clients connected",
                 [](Facts f, Disk) { return count(f.clients); }),
-    disk_metric(
+    hybrid_metric(
         "latte_disk_lag_seconds", "gauge", "seconds",
         "Age of the oldest acknowledged write that the cloud log does not hold: the live RPO",
         [](Facts, Disk d) { return seconds(d.lag_ns); }),
-    disk_metric("latte_disk_dirty_bytes", "gauge", "bytes", "Not yet in the cloud log",
-                [](Facts, Disk d) { return count(d.dirty_bytes); }),
-    disk_metric("latte_disk_unapplied_bytes", "gauge", "bytes",
-                "In the cloud log, not yet in the base",
-                [](Facts, Disk d) { return count(d.unapplied_bytes); }),
-    disk_metric("latte_disk_cached_bytes", "gauge", "bytes", "Readable from the pool",
-                [](Facts, Disk d) { return blocks(d.cached_blocks); }),
+    hybrid_metric("latte_disk_dirty_bytes", "gauge", "bytes", "Not yet in the cloud log",
+                  [](Facts, Disk d) { return count(d.dirty_bytes); }),
+    hybrid_metric("latte_disk_unapplied_bytes", "gauge", "bytes",
+                  "In the cloud log, not yet in the base",
+                  [](Facts, Disk d) { return count(d.unapplied_bytes); }),
+    hybrid_metric("latte_disk_cached_bytes", "gauge", "bytes", "Readable from the pool",
+                  [](Facts, Disk d) { return blocks(d.cached_blocks); }),
     disk_metric("latte_disk_reads_total", "counter", "requests", "Reads of clients",
                 [](Facts, Disk d) { return count(d.reads); }),
     disk_metric("latte_disk_writes_total", "counter", "requests", "Writes of clients",
@@ -113,40 +131,40 @@ constexpr Metric kMetrics[] = {
                 [](Facts, Disk d) { return count(d.read_bytes); }),
     disk_metric("latte_disk_write_bytes_total", "counter", "bytes", "Bytes written by clients",
                 [](Facts, Disk d) { return count(d.write_bytes); }),
-    disk_metric(
+    hybrid_metric(
         "latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
         [](Facts, Disk d) { return blocks(d.read_hit_blocks); }, "from=\"pool\""),
-    disk_metric(
+    hybrid_metric(
         "latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
         [](Facts, Disk d) { return blocks(d.read_miss_blocks); }, "from=\"cloud\""),
-    disk_metric("latte_disk_checksum_errors_total", "counter", "blocks",
-                "Blocks whose checksum did not match when they were read",
-                [](Facts, Disk d) { return count(d.checksum_errors); }),
-    disk_metric("latte_disk_lost_bytes", "gauge", "bytes", "Blocks whose only copy is gone",
-                [](Facts, Disk d) { return blocks(d.lost_blocks); }),
-    disk_metric("latte_disk_throttled_seconds_total", "counter", "seconds",
-                "Waits put on writers by back-pressure, summed up",
-                [](Facts, Disk d) { return static_cast<double>(d.throttled_ns) / kNsPerSecond; }),
+    hybrid_metric("latte_disk_checksum_errors_total", "counter", "blocks",
+                  "Blocks whose checksum did not match when they were read",
+                  [](Facts, Disk d) { return count(d.checksum_errors); }),
+    hybrid_metric("latte_disk_lost_bytes", "gauge", "bytes", "Blocks whose only copy is gone",
+                  [](Facts, Disk d) { return blocks(d.lost_blocks); }),
+    hybrid_metric("latte_disk_throttled_seconds_total", "counter", "seconds",
+                  "Waits put on writers by back-pressure, summed up",
+                  [](Facts, Disk d) { return static_cast<double>(d.throttled_ns) / kNsPerSecond; }),
     latency_metric("latte_disk_read_latency_seconds", "Duration of clients' reads since the start",
                    [](Disk d) -> const Histogram& { return d.read_latency; }),
     latency_metric("latte_disk_write_latency_seconds",
                    "Duration of clients' writes since the start",
                    [](Disk d) -> const Histogram& { return d.write_latency; }),
-    disk_metric(
+    hybrid_metric(
         "latte_disk_cloud_requests_total", "counter", "requests", kCloudRequests,
         [](Facts, Disk d) { return count(d.cloud.reads); }, "op=\"read\""),
-    disk_metric(
+    hybrid_metric(
         "latte_disk_cloud_requests_total", "counter", "requests", kCloudRequests,
         [](Facts, Disk d) { return count(d.cloud.writes); }, "op=\"write\""),
-    disk_metric(
+    hybrid_metric(
         "latte_disk_cloud_bytes_total", "counter", "bytes", kCloudBytes,
         [](Facts, Disk d) { return count(d.cloud.read_bytes); }, "op=\"read\""),
-    disk_metric(
+    hybrid_metric(
         "latte_disk_cloud_bytes_total", "counter", "bytes", kCloudBytes,
         [](Facts, Disk d) { return count(d.cloud.write_bytes); }, "op=\"write\""),
-    disk_metric("latte_disk_cloud_errors_total", "counter", "requests",
-                "Requests to the cloud volume that failed; they are tried again",
-                [](Facts, Disk d) { return count(d.cloud.errors); }),
+    hybrid_metric("latte_disk_cloud_errors_total", "counter", "requests",
+                  "Requests to the cloud volume that failed; they are tried again",
+                  [](Facts, Disk d) { return count(d.cloud.errors); }),
 };
 
 constexpr double kQuantiles[] = {0.5, 0.99, 0.999};
@@ -164,6 +182,7 @@ void add_latency(std::string& out, const Metric& metric, const std::string& labe
 void add_disks(std::string& out, const Metric& metric, const StatusSnapshot& snapshot) {
   const DiskStats nothing;
   for (const DiskFacts& facts : snapshot.disks) {
+    if (metric.only && *metric.only != facts.kind) continue;
     const DiskStats* found = snapshot.stats_of(facts.options.name);
     const DiskStats& stats = found == nullptr ? nothing : *found;
     // A disk's name needs no escaping: the configuration allows letters, digits, '.', '_' and '-'.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/logging.h"
 
 namespace latte {
 namespace {
@@ -22,7 +23,7 @@ Result<std::unique_ptr<Node>> Node::open(const Config& config, Options options) 
   FileDevice::Options file;
   file.path = config.pool.path;
   file.read_only = options.access == Access::read_only;
-  if (!file.read_only) file.expected_size_bytes = config.pool.size_bytes;
+  if (!file.read_only) file.expected_size_bytes = config.pool.device_bytes();
   auto pool = node->engine_->call(
       [&] { return FileDevice::open(node->engine_->reactor(), std::move(file)); });
   if (!pool) {
@@ -39,7 +40,52 @@ Result<std::unique_ptr<Node>> Node::open(const Config& config, Options options) 
   const Result<void> read = node->engine_->call([&] { return node->host_->open_pool(); });
   if (!read) return Error{read.error().code, "pool: " + read.error().message};
   node->pool_read_ = true;
+  node->open_volumes(config.pool);
   return node;
+}
+
+void Node::open_volumes(const PoolConfig& pool) {
+  volumes_error_ =
+      Error{Errc::invalid,
+            "pool: the configuration has no room for volumes; [pool] volumes = \"SIZE\" "
+            "makes some, in a new pool"};
+  if (pool.volumes_bytes == 0) return;
+  const VolumeArea area{pool.size_bytes, pool.volumes_bytes};
+  const auto access = options_.access == Access::read_write ? VolumeSpace::Access::read_write
+                                                            : VolumeSpace::Access::read_only;
+  auto opened =
+      engine_->call([&] { return VolumeSpace::open(engine_->reactor(), *pool_, area, access); });
+  if (opened) {
+    volumes_ = opened.take();
+    return;
+  }
+  volumes_error_ = Error{opened.error().code, "pool: " + opened.error().message};
+  if (volumes_error_.code == Errc::not_found)
+    volumes_error_ =
+        Error{Errc::damaged,
+              volumes_error_.message + "; is pool.size as it was when latte create made the pool?"};
+}
+
+Result<VolumeSpace*> Node::volumes() {
+  if (!volumes_) return volumes_error_;
+  return volumes_.get();
+}
+
+Result<LocalVolume*> Node::attach_local(const DiskConfig& disk) {
+  const std::string& name = disk.options.name;
+  const auto space = volumes();
+  if (!space)
+    return Error{space.error().code, fmt::format("disk {}: {}", name, space.error().message)};
+  const auto attached = engine_->call([&] { return space.value()->attach(name); });
+  if (!attached) return Error{attached.error().code, "disk " + attached.error().message};
+  const LocalVolume& volume = *attached.value();
+  if (volume.info().size_bytes != disk.options.size_bytes || volume.thin() != disk.thin)
+    log_warning(
+        "disk {}: the volume has {} bytes and is {}, the configuration says {} and {}; the "
+        "volume counts",
+        name, volume.info().size_bytes, volume.thin() ? "thin" : "thick", disk.options.size_bytes,
+        disk.thin ? "thin" : "thick");
+  return attached;
 }
 
 Result<void> Node::lock_pool() {
@@ -83,7 +129,10 @@ Result<HybridDisk*> Node::attach(const DiskConfig& disk) {
 
 Result<void> Node::stop_host() {
   if (!pool_read_ || std::exchange(host_stopped_, true)) return {};
-  return engine_->call([&] { return host_->stop(); });
+  const Result<void> volumes_stopped =
+      volumes_ ? engine_->call([&] { return volumes_->stop(); }) : Result<void>();
+  const Result<void> stopped = engine_->call([&] { return host_->stop(); });
+  return stopped ? volumes_stopped : stopped;
 }
 
 Node::~Node() {

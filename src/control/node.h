@@ -1,5 +1,5 @@
-// Node: this host's side of a configuration, opened: engine thread, pool, and the cloud volumes of
-// the disks. What every subcommand but `status` stands on.
+// Node: this host's side of a configuration, opened: engine thread, pool, its volume area, and the
+// cloud volumes of the disks. What every subcommand but `status` stands on.
 //
 // Invariants:
 //  1. While a Node lives, no other process has the pool: it is locked.
@@ -17,6 +17,7 @@
 #include "device/file_cloud_volume.h"
 #include "device/file_device.h"
 #include "disk/host.h"
+#include "disk/volume_space.h"
 
 namespace latte {
 
@@ -29,7 +30,7 @@ class Node {
   };
   struct Options {
     Access access = Access::read_write;
-    bool read_pool = true;  ///< Host::open_pool() too
+    bool read_pool = true;  ///< Host::open_pool() and the volume area, too
   };
 
   /// Opens and locks the pool. Waits up to kLockWaitMs for a lock: a killed process may hold it for
@@ -46,6 +47,15 @@ class Node {
   Result<CloudVolume*> open_cloud(const DiskConfig& disk);
   /// open_cloud() and Host::attach(). Errors: of either.
   Result<HybridDisk*> attach(const DiskConfig& disk);
+  /// The volume of a local disk, online. Errors: not_found (latte create), as volumes() and
+  /// VolumeSpace::attach().
+  Result<LocalVolume*> attach_local(const DiskConfig& disk);
+  /// Opens the volume area, if the configuration has one; volumes() says how that went. open() does
+  /// it with read_pool.
+  void open_volumes(const PoolConfig& pool);
+  /// The volume area. Errors: invalid (the configuration has none), as VolumeSpace::open(): a bad
+  /// area leaves the other disks alone.
+  Result<VolumeSpace*> volumes();
   /// Clean stop of all disks; then only engine() and stats work. Twice is fine.
   /// Error: as Host::stop().
   Result<void> stop_host();
@@ -65,6 +75,8 @@ class Node {
   std::unique_ptr<FileDevice> pool_;
   std::vector<std::unique_ptr<FileCloudVolume>> clouds_;
   std::unique_ptr<Host> host_;
+  std::unique_ptr<VolumeSpace> volumes_;
+  Error volumes_error_{};  // why there is none
   bool pool_read_ = false;
   bool host_stopped_ = false;
 };

@@ -33,6 +33,22 @@ Result<void> drain_one(Node& node, const DiskConfig& disk) {
   return node.engine().call([&] { return node.host().drain(disk.options.name, &progress); });
 }
 
+// The volume area, and whether every local disk has its volume.
+void check_volumes(const Config& config, Node& node, CheckReport& report) {
+  node.open_volumes(config.pool);
+  const auto space = node.volumes();
+  if (!space) {
+    add(report, space.error());
+    return;
+  }
+  for (const Finding& finding : space.value()->findings()) report.findings.push_back(finding);
+  for (const DiskConfig& disk : config.disks)
+    if (disk.kind == DiskKind::local && !space.value()->has(disk.options.name))
+      report.findings.push_back(Finding{
+          false, fmt::format("disk {}: there is no volume of this name; latte create makes it",
+                             disk.options.name)});
+}
+
 }  // namespace
 
 Result<void> check_disk(const Config& config, const std::string& disk_name) {
@@ -42,6 +58,12 @@ Result<void> check_disk(const Config& config, const std::string& disk_name) {
     names += (names.empty() ? "" : ", ") + disk.options.name;
   return Error{Errc::not_found, fmt::format("disk {}: {} has no such disk; it has {}", disk_name,
                                             config.file, names)};
+}
+
+Result<void> check_hybrid(const Config& config, const std::string& disk_name) {
+  const Result<void> known = check_disk(config, disk_name);
+  if (!known || config.find(disk_name)->kind == DiskKind::hybrid) return known;
+  return Error{Errc::invalid, fmt::format("disk {}: it is local: it has no cloud side", disk_name)};
 }
 
 bool CheckReport::damaged() const {
@@ -57,13 +79,15 @@ CheckReport check_offline(const Config& config) {
   }
   Node& opened = *node.value();
   const uint64_t size = opened.pool_size_bytes();
-  if (size != config.pool.size_bytes)
+  if (size != config.pool.device_bytes())
     report.findings.push_back(Finding{
         true, fmt::format("pool {}: has {} bytes, the configuration says {}; restore the file, or "
-                          "correct pool.size",
-                          config.pool.path, size, config.pool.size_bytes)});
+                          "correct pool.size or pool.volumes",
+                          config.pool.path, size, config.pool.device_bytes())});
+  if (config.pool.volumes_bytes > 0) check_volumes(config, opened, report);
   std::vector<Host::CheckedDisk> disks;
   for (const DiskConfig& disk : config.disks) {
+    if (disk.kind == DiskKind::local) continue;
     const auto cloud = opened.open_cloud(disk);
     if (cloud)
       disks.push_back(Host::CheckedDisk{disk.options, cloud.value()});
@@ -109,6 +133,7 @@ Result<void> drain_offline(const Config& config, const std::string& disk_name) {
   if (!node) return node.error();
   for (const DiskConfig& disk : config.disks) {
     if (!disk_name.empty() && disk.options.name != disk_name) continue;
+    if (disk.kind == DiskKind::local) continue;
     const Result<void> drained = drain_one(*node.value(), disk);
     if (!drained) return drained;
   }

@@ -22,13 +22,15 @@ struct CheckReport {
 
 /// Whether the configuration has the disk. Errors: not_found (names those it has).
 Result<void> check_disk(const Config& config, const std::string& disk_name);
+/// As check_disk(), and that the disk has a cloud side. Errors: invalid too (a local disk).
+Result<void> check_hybrid(const Config& config, const std::string& disk_name);
 /// Verifies everything that can be opened; progress goes to stderr.
 CheckReport check_offline(const Config& config);
 /// Makes this host the owner of a disk. Returns a sentence about what was found. Errors: not_found
 /// (no such disk or pool), busy, as Host::take_over().
 Result<std::string> take_over_offline(const Config& config, const std::string& disk_name);
-/// Everything of the disk (all if empty; else the configuration has it) into its base; progress
-/// goes to stderr. Errors: busy, not_found, as Host::attach() and Host::drain().
+/// Everything of the disk (all with a cloud side if empty; else the configuration has it) into its
+/// base; progress goes to stderr. Errors: busy, not_found, as Host::attach() and Host::drain().
 Result<void> drain_offline(const Config& config, const std::string& disk_name);
 
 }  // namespace latte

@@ -50,15 +50,19 @@ std::string latency(const Histogram& histogram) {
 std::string disk_row(const DiskFacts& facts, const DiskStats& disk) {
   const std::string state = facts.error.empty() ? disk.state : "failed";
   const std::string reason = facts.error.empty() ? disk.reason : facts.error;
+  // A local disk has no cloud side to lag behind.
+  const bool local = facts.kind == DiskKind::local;
+  const std::string lag =
+      fmt::format("{:.2f} s", static_cast<double>(disk.lag_ns) / static_cast<double>(kSecond));
   return fmt::format(
-      "<tr><td>{}</td><td{} title=\"{}\">{}</td><td>{}</td><td>{:.2f} s</td><td>{}</td><td>{}</td>"
-      "<td>{}</td><td>{:.1f} %</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+      "<tr><td>{}</td><td{} title=\"{}\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
+      "<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
       escape(facts.options.name), state == "online" ? "" : " class=\"bad\"", escape(reason),
-      escape(state), format_size(facts.options.size_bytes),
-      static_cast<double>(disk.lag_ns) / static_cast<double>(kSecond),
-      format_size(disk.dirty_bytes), format_size(disk.read_bytes), format_size(disk.write_bytes),
-      read_hit_ratio(disk) * 100, latency(disk.read_latency), latency(disk.write_latency),
-      facts.clients);
+      escape(state), format_size(facts.options.size_bytes), local ? "local" : lag,
+      local ? "" : format_size(disk.dirty_bytes), format_size(disk.read_bytes),
+      format_size(disk.write_bytes),
+      local ? "" : fmt::format("{:.1f} %", read_hit_ratio(disk) * 100), latency(disk.read_latency),
+      latency(disk.write_latency), facts.clients);
 }
 
 }  // namespace

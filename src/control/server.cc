@@ -76,13 +76,24 @@ Result<void> Server::serve_disk(Served& served) {
   const std::string& name = served.config->options.name;
   {
     const StepTimer timer("disk " + name + ": attached");
-    const auto attached = node_->attach(*served.config);
+    const auto attached = attach(*served.config);
     if (!attached) return attached.error();
     served.disk = attached.value();
   }
   const Result<void> listening = listen(served);
   if (listening) return {};
   return Error{listening.error().code, fmt::format("disk {}: {}", name, listening.error().message)};
+}
+
+Result<BlockDevice*> Server::attach(const DiskConfig& disk) {
+  if (disk.kind == DiskKind::local) {
+    const auto volume = node_->attach_local(disk);
+    if (!volume) return volume.error();
+    return static_cast<BlockDevice*>(volume.value());
+  }
+  const auto attached = node_->attach(disk);
+  if (!attached) return attached.error();
+  return static_cast<BlockDevice*>(attached.value());
 }
 
 Result<void> Server::listen(Served& served) {
@@ -113,8 +124,8 @@ Result<void> Server::listen_nbd(Served& served) {
   if (!nbd) return nbd.error();
   const Result<void> added = engine.call([&] {
     return nbd.value()->add_export(
-        disk.options.name, fmt::format("Latte disk, {}", format_size(disk.options.size_bytes)),
-        *served.disk);
+        disk.options.name,
+        fmt::format("Latte disk, {}", format_size(served.disk->info().size_bytes)), *served.disk);
   });
   if (!added) return added;
   served.nbd = nbd.take();
@@ -145,6 +156,11 @@ StatusSnapshot Server::collect() {
   StatusSnapshot snapshot = node_->engine().call([&] {
     StatusSnapshot result;
     result.host = node_->host().stats();
+    if (const auto volumes = node_->volumes()) {
+      result.volumes = VolumesFacts{volumes.value()->size_bytes(), volumes.value()->free_bytes()};
+      for (DiskStats& stats : volumes.value()->stats())
+        result.host.disks.push_back(std::move(stats));
+    }
     for (const Served& served : disks_) {
       DiskFacts& facts = result.disks.emplace_back();
       facts.clients = served.nbd ? served.nbd->client_count() : 0;
@@ -152,7 +168,11 @@ StatusSnapshot Server::collect() {
       if (served.vhost) facts.vhost = served.vhost->address().to_string();
       facts.vhost_connected = served.vhost && served.vhost->connected();
       facts.options = served.config->options;
-      facts.cloud = "file:" + served.config->cloud_directory;
+      facts.kind = served.config->kind;
+      facts.thin = served.config->thin;
+      // A volume's own size counts, whatever the configuration made it with.
+      if (served.disk != nullptr) facts.options.size_bytes = served.disk->info().size_bytes;
+      if (facts.kind == DiskKind::hybrid) facts.cloud = "file:" + served.config->cloud_directory;
       facts.error = served.error;
     }
     return result;
@@ -174,11 +194,27 @@ StatusSnapshot Server::snapshot() {
   return snapshot_;
 }
 
+Result<std::vector<VolumeFacts>> Server::change_volumes(const VolumeCommand& command) {
+  if (stopping_) return Error{Errc::busy, "the server is stopping; try again when it has ended"};
+  auto done = run_volume_command(*node_, command);
+  if (!done || command.action != VolumeCommand::Action::resize) return done;
+  node_->engine().call([&] {
+    for (Served& served : disks_)
+      if (served.config->kind == DiskKind::local && served.vhost &&
+          served.config->options.name == command.options.name)
+        served.vhost->notify_config_changed();
+  });
+  return done;
+}
+
 Result<void> Server::drain(const std::string& disk_name, Progress* progress) {
   const DiskConfig* disk = config_.find(disk_name);
   if (disk == nullptr)
     return Error{Errc::not_found,
                  fmt::format("disk {}: the server's configuration has no such disk", disk_name)};
+  if (disk->kind == DiskKind::local)
+    return Error{Errc::invalid,
+                 fmt::format("disk {}: it is local: it has no cloud side to drain to", disk_name)};
   {
     std::lock_guard lock(drain_mutex_);
     if (!draining_.insert(disk_name).second)

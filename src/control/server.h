@@ -21,6 +21,7 @@
 #include "control/config.h"
 #include "control/node.h"
 #include "control/status.h"
+#include "control/volume_command.h"
 #include "disk/host.h"
 #include "frontend/nbd_server.h"
 #include "frontend/vhost_user_server.h"
@@ -51,11 +52,14 @@ class Server {
   /// Host::drain().
   Result<void> drain(const std::string& disk_name, Progress* progress);
   const Config& config() const { return config_; }
+  /// Makes, lists, removes or resizes volumes (docs/reference/cli.md, latte volume); a guest of a
+  /// volume that is served learns its new size at once. Errors: busy (stopping), as VolumeSpace's.
+  Result<std::vector<VolumeFacts>> change_volumes(const VolumeCommand& command);
 
  private:
   struct Served {
     const DiskConfig* config = nullptr;
-    HybridDisk* disk = nullptr;
+    BlockDevice* disk = nullptr;
     std::unique_ptr<NbdServer> nbd;  // either may be null
     std::unique_ptr<VhostUserServer> vhost;
     std::string error;  // why it is not served
@@ -63,6 +67,7 @@ class Server {
 
   explicit Server(const Config& config) : config_(config) {}
   Result<void> serve_disk(Served& served);
+  Result<BlockDevice*> attach(const DiskConfig& disk);
   Result<void> listen(Served& served);
   Result<void> listen_nbd(Served& served);
   Result<void> listen_vhost(Served& served);
@@ -71,7 +76,8 @@ class Server {
 
   const Config& config_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  // The disks' servers first: the engine's end, in ~Node, must not find them gone, so ~Server ends it.
+  // The disks' servers first: the engine's end, in ~Node, must not find them gone, so ~Server ends
+  // it.
   std::unique_ptr<Node> node_;
   std::vector<Served> disks_;
   std::atomic<bool> stopping_{false};

@@ -42,7 +42,37 @@ Json pool_json(const PoolStats& pool) {
               {"failed", pool.failed}};
 }
 
+// What both kinds of disk have beside the contract's first keys.
+void add_common(Json& json, const DiskFacts& facts, const DiskStats& disk) {
+  json["kind"] = facts.kind == DiskKind::local ? "local" : "hybrid";
+  json["id"] = disk.id.is_nil() ? "" : disk.id.to_string();
+  json["reason"] = facts.error.empty() ? disk.reason : facts.error;
+  json["nbd"] = facts.nbd_uri;
+  json["clients"] = facts.clients;
+  json["vhost"] = facts.vhost;
+  json["vhost_connected"] = facts.vhost_connected;
+  json["flushes"] = disk.flushes;
+  json["discards"] = disk.discards;
+}
+
+Json local_json(const DiskFacts& facts, const DiskStats& disk) {
+  Json json{{"name", facts.options.name},
+            {"size_bytes", facts.options.size_bytes},
+            {"state", facts.error.empty() ? disk.state : "failed"},
+            {"reads", disk.reads},
+            {"writes", disk.writes},
+            {"read_bytes", disk.read_bytes},
+            {"write_bytes", disk.write_bytes},
+            {"read_latency_us", latency_json(disk.read_latency)},
+            {"write_latency_us", latency_json(disk.write_latency)}};
+  add_common(json, facts, disk);
+  json["thin"] = facts.thin;
+  json["allocated_bytes"] = disk.allocated_bytes;
+  return json;
+}
+
 Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
+  if (facts.kind == DiskKind::local) return local_json(facts, disk);
   Json json{{"name", facts.options.name},
             {"size_bytes", facts.options.size_bytes},
             {"state", facts.error.empty() ? disk.state : "failed"},
@@ -59,12 +89,7 @@ Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
             {"cloud", traffic_json(disk.cloud)}};
   // Beyond the contract.
   json["cloud"]["name"] = facts.cloud;
-  json["id"] = disk.id.is_nil() ? "" : disk.id.to_string();
-  json["reason"] = facts.error.empty() ? disk.reason : facts.error;
-  json["nbd"] = facts.nbd_uri;
-  json["clients"] = facts.clients;
-  json["vhost"] = facts.vhost;
-  json["vhost_connected"] = facts.vhost_connected;
+  add_common(json, facts, disk);
   json["durability"] = facts.options.durability == Durability::cloud ? "cloud" : "local";
   if (facts.options.max_lag_ns == kNoLagLimit)
     json["max_lag_seconds"] = nullptr;
@@ -72,8 +97,6 @@ Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
     json["max_lag_seconds"] = static_cast<double>(facts.options.max_lag_ns) / kNsPerSecond;
   json["unapplied_bytes"] = disk.unapplied_bytes;
   json["cached_bytes"] = disk.cached_blocks * kBlockBytes;
-  json["flushes"] = disk.flushes;
-  json["discards"] = disk.discards;
   json["checksum_errors"] = disk.checksum_errors;
   json["lost_bytes"] = disk.lost_blocks * kBlockBytes;
   json["throttled_seconds"] = static_cast<double>(disk.throttled_ns) / kNsPerSecond;
@@ -98,10 +121,27 @@ Json part(const Json& object, const char* key) {
   return found != object.end() ? *found : Json::object();
 }
 
-std::string disk_text(const Json& disk) {
+// A volume beside the log has neither cloud nor lag.
+std::string where_text(const Json& disk) {
+  const Json cloud = part(disk, "cloud");
   std::string text =
-      fmt::format("disk {}: {}, {}, generation {}\n", words(disk, "name"), words(disk, "state"),
-                  format_size(number(disk, "size_bytes")), number(disk, "generation"));
+      fmt::format("  cloud      {}: {} read in {}, {} written in {}\n", words(cloud, "name"),
+                  format_size(number(cloud, "read_bytes")), number(cloud, "reads"),
+                  format_size(number(cloud, "write_bytes")), number(cloud, "writes"));
+  const auto limit = disk.find("max_lag_seconds");
+  const bool bounded = limit != disk.end() && limit->is_number();
+  text += fmt::format("  lag        {:.3f} s ({}), {} dirty\n", real(disk, "lag_seconds"),
+                      bounded ? fmt::format("limit {} s", limit->get<double>()) : "no limit",
+                      format_size(number(disk, "dirty_bytes")));
+  return text;
+}
+
+std::string disk_text(const Json& disk) {
+  const bool local = words(disk, "kind") == "local";
+  std::string text =
+      fmt::format("disk {}: {}, {}, {}\n", words(disk, "name"), words(disk, "state"),
+                  format_size(number(disk, "size_bytes")),
+                  local ? "local" : fmt::format("generation {}", number(disk, "generation")));
   if (!words(disk, "reason").empty())
     text += fmt::format("  reason     {}\n", words(disk, "reason"));
   if (!words(disk, "nbd").empty())
@@ -110,15 +150,12 @@ std::string disk_text(const Json& disk) {
   if (!words(disk, "vhost").empty())
     text += fmt::format("  vhost      {}, {}\n", words(disk, "vhost"),
                         part(disk, "vhost_connected") == Json(true) ? "a guest" : "no guest");
-  const Json cloud = part(disk, "cloud");
-  text += fmt::format("  cloud      {}: {} read in {}, {} written in {}\n", words(cloud, "name"),
-                      format_size(number(cloud, "read_bytes")), number(cloud, "reads"),
-                      format_size(number(cloud, "write_bytes")), number(cloud, "writes"));
-  const auto limit = disk.find("max_lag_seconds");
-  const bool bounded = limit != disk.end() && limit->is_number();
-  text += fmt::format("  lag        {:.3f} s ({}), {} dirty\n", real(disk, "lag_seconds"),
-                      bounded ? fmt::format("limit {} s", limit->get<double>()) : "no limit",
-                      format_size(number(disk, "dirty_bytes")));
+  if (local)
+    text +=
+        fmt::format("  space      {} allocated, {}\n", format_size(number(disk, "allocated_bytes")),
+                    part(disk, "thin") == Json(true) ? "thin" : "thick");
+  else
+    text += where_text(disk);
   const auto traffic = [&](const char* what, const char* count, const char* bytes,
                            const char* latency, const std::string& more) {
     const Json us = part(disk, latency);
@@ -127,7 +164,7 @@ std::string disk_text(const Json& disk) {
                         real(us, "p50"), real(us, "p99"), real(us, "p999"), more);
   };
   traffic("reads", "reads", "read_bytes", "read_latency_us",
-          fmt::format("; {:.1f} % from the pool", real(disk, "read_hit_ratio") * 100));
+          local ? "" : fmt::format("; {:.1f} % from the pool", real(disk, "read_hit_ratio") * 100));
   traffic("writes", "writes", "write_bytes", "write_latency_us", "");
   return text;
 }
@@ -152,10 +189,15 @@ Json status_json(const StatusSnapshot& snapshot) {
     const DiskStats* stats = snapshot.stats_of(facts.options.name);
     disks.push_back(disk_json(facts, stats == nullptr ? nothing : *stats));
   }
+  Json volumes = nullptr;
+  if (snapshot.volumes)
+    volumes = Json{{"size_bytes", snapshot.volumes->size_bytes},
+                   {"free_bytes", snapshot.volumes->free_bytes}};
   return Json{{"version", LATTE_VERSION},
               {"pool", pool_json(snapshot.host.pool)},
               {"disks", std::move(disks)},
-              {"uptime_seconds", snapshot.uptime_s}};
+              {"uptime_seconds", snapshot.uptime_s},
+              {"volumes", std::move(volumes)}};
 }
 
 std::string status_text(const Json& status) {
@@ -170,6 +212,10 @@ std::string status_text(const Json& status) {
       format_size(number(pool, "dirty_bytes")), failed ? ", FAILED" : "",
       format_size(number(written, "user")), format_size(number(written, "admission")),
       format_size(number(written, "reinsertion")), format_size(number(written, "metadata")));
+  const Json volumes = part(status, "volumes");
+  if (volumes.is_object() && !volumes.empty())
+    text += fmt::format("volumes: {} of {} free\n", format_size(number(volumes, "free_bytes")),
+                        format_size(number(volumes, "size_bytes")));
   const Json disks = part(status, "disks");
   if (disks.is_array())
     for (const Json& disk : disks) text += disk_text(disk);

@@ -5,9 +5,11 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "control/config.h"
 #include "disk/host.h"
 #include "disk/stats.h"
 
@@ -16,17 +18,26 @@ namespace latte {
 /// What the engine does not know about a disk of the configuration.
 struct DiskFacts {
   DiskOptions options;
-  std::string cloud;
+  DiskKind kind = DiskKind::hybrid;
+  bool thin = false;
+  std::string cloud;    ///< empty for a local disk
   std::string nbd_uri;  ///< empty if it is not served over NBD
   std::string vhost;    ///< the socket; empty if it is no vhost-user-blk device
   bool vhost_connected = false;
-  std::string error;    ///< why it is not served
+  std::string error;  ///< why it is not served
   uint32_t clients = 0;
+};
+
+/// The area for local disks.
+struct VolumesFacts {
+  uint64_t size_bytes = 0;  ///< room for volumes
+  uint64_t free_bytes = 0;  ///< of it in no volume
 };
 
 struct StatusSnapshot {
   HostStats host;
-  std::vector<DiskFacts> disks;  ///< all of the configuration, in its order
+  std::optional<VolumesFacts> volumes;  ///< none if the pool has no such area
+  std::vector<DiskFacts> disks;         ///< all of the configuration, in its order
   uint64_t uptime_s = 0;
 
   /// The engine's numbers of a disk, or null if it is not attached.

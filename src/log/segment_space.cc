@@ -22,7 +22,8 @@ SpaceSuper newest_of(const Result<SpaceSuper>& a, const Result<SpaceSuper>& b) {
 }  // namespace
 
 Task<Result<void>> SegmentSpace::format(BlockDevice& device, Options options) {
-  const uint64_t size = device.info().size_bytes;
+  const uint64_t size = options.size_bytes != 0 ? options.size_bytes : device.info().size_bytes;
+  LATTE_CHECK(size <= device.info().size_bytes);
   if (options.segment_bytes < kMinSegmentBytes || options.segment_bytes > kMaxSegmentBytes ||
       !std::has_single_bit(options.segment_bytes))
     co_return Error{

@@ -37,11 +37,12 @@ class SegmentSpace {
   struct Options {
     SpaceKind kind = SpaceKind::pool;
     uint64_t segment_bytes = 4u << 20;  ///< a power of two, kMinSegmentBytes to kMaxSegmentBytes
+    uint64_t size_bytes = 0;            ///< of the device's beginning; 0: all of it
     Uuid space_id;
     bool keep_seqs = false;  ///< remember the seq of each block (the cloud log's applier needs it)
   };
 
-  /// Writes an empty space over the whole device. Errors: invalid (too small), io.
+  /// Writes an empty space over the device, or its beginning. Errors: invalid (too small), io.
   static Task<Result<void>> format(BlockDevice& device, Options options);
   /// Reads and checks the superblock. Errors: not_found, unsupported, damaged, io.
   static Task<Result<std::unique_ptr<SegmentSpace>>> open(Reactor& reactor, BlockDevice& device,

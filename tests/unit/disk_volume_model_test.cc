@@ -104,6 +104,9 @@ class CrashRun {
     drive_.faults().read_error = per_million;
     drive_.faults().write_error = per_million;
     drive_.faults().flush_error = per_million;
+    // Stragglers: an extent is given back, and a request to it is still under way.
+    drive_.faults().hang = per_million > 0 ? 20'000 : 0;
+    drive_.faults().hang_ns = 30 * kMillisecond;
   }
   void boot() {
     reactor_ = std::make_unique<sim::SimReactor>(world_, "host", 0);
