@@ -38,7 +38,7 @@ Result<void> make_local(Node& node, const DiskConfig& disk, const Say& say) {
   } else if (made.error().code == Errc::exists) {
     say(fmt::format("disk {}: exists on the pool's device, left alone", name));
   } else {
-    return Error{made.error().code, "disk " + made.error().message};
+    return Error{made.error().code, fmt::format("disk {}: {}", name, made.error().message)};
   }
   return {};
 }
@@ -96,10 +96,8 @@ Result<void> create_missing(const Config& config, const Say& say) {
     return {};
   }
   if (!node && node.error().code == Errc::busy && config.count(DiskKind::local) > 0)
-    return Error{Errc::busy,
-                 node.error().message +
-                     ": stop it first, or make a local disk's volume with `latte volume "
-                     "create`"};
+    return Error{Errc::busy, node.error().message +
+                                 ", or make a local disk's volume with `latte volume create`"};
   if (!node) return node.error();
   Error failed;
   for (const DiskConfig& disk : config.disks) {

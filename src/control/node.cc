@@ -77,7 +77,8 @@ Result<LocalVolume*> Node::attach_local(const DiskConfig& disk) {
   if (!space)
     return Error{space.error().code, fmt::format("disk {}: {}", name, space.error().message)};
   const auto attached = engine_->call([&] { return space.value()->attach(name); });
-  if (!attached) return Error{attached.error().code, "disk " + attached.error().message};
+  if (!attached)
+    return Error{attached.error().code, fmt::format("disk {}: {}", name, attached.error().message)};
   const LocalVolume& volume = *attached.value();
   if (volume.info().size_bytes != disk.options.size_bytes || volume.thin() != disk.thin)
     log_warning(

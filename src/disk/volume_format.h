@@ -35,8 +35,8 @@ inline constexpr size_t kNameBytes = 64;
 inline constexpr uint32_t kMinExtentBytes = 64u << 10;
 inline constexpr uint32_t kMaxExtentBytes = 64u << 20;
 inline constexpr uint32_t kDefaultExtentBytes = 1u << 20;
-/// Most extents of one volume: 64 TiB of the default size.
-inline constexpr uint64_t kMaxVolumeExtents = 1ull << 26;
+/// Most extents of one volume: 16 TiB of the default size, and 64 MiB of memory for its map.
+inline constexpr uint64_t kMaxVolumeExtents = 1ull << 24;
 /// Most extents of one area; extent numbers and sums of them fit 32 bits.
 inline constexpr uint64_t kMaxAreaExtents = 1ull << 30;
 /// Start of the table. Room for the superblocks, aligned for any device.

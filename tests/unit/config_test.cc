@@ -150,8 +150,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "is path /srv/latte/cloud/db, which disk.cloud in line 7 is already"},
         Mistake{"ControlSocketIsDisks", kPool + kDisk + "[control]\nsocket = \"db.sock\"\n",
                 "is path /srv/latte/db.sock, which control.socket in line 10 is already"},
-        Mistake{"NoFrontEnd",
-                kPool + "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\n",
+        Mistake{"NoFrontEnd", kPool + "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\n",
                 "disk a has neither nbd nor vhost; add one, or both"},
         Mistake{"VhostOverTcp", kPool + "[[disk]]\nvhost = \"tcp:127.0.0.1:1\"\n",
                 "guest memory can't be shared over TCP, write unix:PATH"},
@@ -174,8 +173,9 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Config, VhostAloneIsEnough) {
   const auto config = parse_config(
-      kPool + "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\nvhost = \"unix:a.vhost\"\n"
-              "vhost_queues = 2\npolling = \"never\"\n",
+      kPool +
+          "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\nvhost = \"unix:a.vhost\"\n"
+          "vhost_queues = 2\npolling = \"never\"\n",
       "run.toml", "/srv/latte");
   ASSERT_TRUE(config.ok()) << config.error().message;
   const DiskConfig& disk = config.value().disks[0];
@@ -184,6 +184,44 @@ TEST(Config, VhostAloneIsEnough) {
   EXPECT_EQ(disk.vhost->path, "/srv/latte/a.vhost");
   EXPECT_EQ(disk.vhost_options.queues, 2u);
   EXPECT_EQ(disk.vhost_options.polling, Polling::never);
+}
+
+TEST(Config, ReadsLocalDisks) {
+  const std::string local =
+      "[[disk]]\nname = \"fast\"\nkind = \"local\"\nsize = \"4GiB\"\nthin = true\n"
+      "nbd = \"unix:fast.sock\"\n";
+  const auto config = parse(kPool + "volumes = \"10GiB\"\n" + kDisk + local);
+  ASSERT_TRUE(config) << config.error().message;
+  const Config& c = config.value();
+  EXPECT_EQ(c.pool.volumes_bytes, 10ull << 30);
+  EXPECT_EQ(c.pool.device_bytes(), 11ull << 30);
+  EXPECT_EQ(c.disks[0].kind, DiskKind::hybrid);
+  EXPECT_EQ(c.disks[1].kind, DiskKind::local);
+  EXPECT_TRUE(c.disks[1].thin);
+  EXPECT_TRUE(c.disks[1].cloud_directory.empty());
+  EXPECT_EQ(c.count(DiskKind::local), 1u);
+  EXPECT_TRUE(parse(kPool + "volumes = \"10GiB\"\n" + local)) << "local disks alone";
+  EXPECT_TRUE(parse(kPool + "volumes = 0\n" + kDisk));
+}
+
+TEST(Config, NamesWhatContradictsTheKindOfADisk) {
+  const std::string pool = kPool + "volumes = \"1GiB\"\n";
+  const std::string local =
+      "[[disk]]\nname = \"a\"\nkind = \"local\"\nsize = \"1MiB\"\nnbd = \"unix:a\"\n";
+  for (const char* key : {"cloud = \"file:x\"", "durability = \"local\"", "max_lag = \"2s\"",
+                          "cloud_log_size = \"64MiB\"", "cloud_limits = {iops = 1}"})
+    EXPECT_THAT(error_of(pool + local + key + "\n"), HasSubstr("contradicts kind = \"local\""))
+        << key;
+  EXPECT_THAT(error_of(pool + kDisk + "thin = true\n"),
+              HasSubstr("disk.thin = true contradicts kind = \"hybrid\""));
+  EXPECT_THAT(error_of(pool + "[[disk]]\nname = \"a\"\nsize = \"1MiB\"\nnbd = \"unix:a\"\n"),
+              HasSubstr("disk.cloud is missing"));
+  EXPECT_THAT(error_of(kPool + local), HasSubstr("add volumes = \"SIZE\" to [pool]"));
+  EXPECT_THAT(error_of(kPool + "volumes = \"1MiB\"\n" + local), HasSubstr("at least 4 MiB"));
+  EXPECT_THAT(error_of(pool + "[[disk]]\nkind = \"fast\"\n"), HasSubstr("\"hybrid\" or \"local\""));
+  EXPECT_THAT(error_of(pool + local + "thin = 1\n"), HasSubstr("true or false"));
+  EXPECT_THAT(error_of("[pool]\npath = \"p\"\nsize = \"4MiB\"\nvolumes = \"1GiB\"\n" + local),
+              HasSubstr("pool.size"));
 }
 
 TEST(ConfigValues, SizesAndDurations) {

@@ -82,6 +82,28 @@ TEST(Status, TextNamesEachDisk) {
   EXPECT_THAT(text, HasSubstr("no limit"));
 }
 
+TEST(Status, LocalDisksHaveNoCloudSide) {
+  StatusSnapshot snapshot = sample();
+  snapshot.disks[0].kind = DiskKind::local;
+  snapshot.disks[0].thin = true;
+  snapshot.host.disks[0].allocated_bytes = 3 << 20;
+  snapshot.volumes = VolumesFacts{10 << 20, 7 << 20};
+  const auto json = status_json(snapshot);
+  EXPECT_EQ(json["volumes"]["free_bytes"], 7 << 20);
+  const auto& db = json["disks"][0];
+  EXPECT_EQ(db["kind"], "local");
+  EXPECT_EQ(db["allocated_bytes"], 3 << 20);
+  EXPECT_FALSE(db.contains("cloud") || db.contains("lag_seconds") || db.contains("durability"));
+  EXPECT_EQ(json["disks"][1]["kind"], "hybrid");
+  const std::string text = status_text(json);
+  EXPECT_THAT(text, HasSubstr("volumes: 7 MiB of 10 MiB free"));
+  EXPECT_THAT(text, HasSubstr("3 MiB allocated, thin"));
+  const std::string metrics = metrics_text(snapshot);
+  EXPECT_THAT(metrics, HasSubstr("latte_disk_allocated_bytes{disk=\"db\"} 3145728"));
+  EXPECT_THAT(metrics, Not(HasSubstr("latte_disk_lag_seconds{disk=\"db\"}")));
+  EXPECT_THAT(metrics, HasSubstr("latte_disk_lag_seconds{disk=\"bad\"}"));
+}
+
 TEST(Status, TextBearsAnyDocument) {
   for (const char* odd : {"{}", "7", "null", "[]", R"({"pool":7,"disks":[7,{}]})",
                           R"({"pool":{"failed":"x","used_bytes":-1},"disks":{"a":1}})"})
@@ -155,6 +177,28 @@ TEST(ControlRequest, ReadsWhatThereIs) {
   ASSERT_TRUE(drain);
   EXPECT_EQ(drain.value().command, Command::drain);
   EXPECT_EQ(drain.value().disk, "db");
+}
+
+TEST(ControlRequest, ReadsVolumeCommands) {
+  const auto read = [](const std::string& more) {
+    return parse_control_request("{\"command\":\"volume\"," + more + "}");
+  };
+  const auto create =
+      read("\"action\":\"create\",\"name\":\"a\",\"size_bytes\":4096,\"thin\":true");
+  ASSERT_TRUE(create);
+  EXPECT_EQ(create.value().command, ControlRequest::Command::volume);
+  EXPECT_EQ(create.value().volume.options.name, "a");
+  EXPECT_EQ(create.value().volume.options.size_bytes, 4096u);
+  EXPECT_TRUE(create.value().volume.options.thin);
+  EXPECT_FALSE(create.value().volume.force);
+  EXPECT_TRUE(read("\"action\":\"ls\""));
+  EXPECT_TRUE(read("\"action\":\"rm\",\"name\":\"a\""));
+  for (const char* bad :
+       {"\"action\":\"eat\"", "\"action\":3", "\"name\":\"a\"", "\"action\":\"rm\"",
+        "\"action\":\"rm\",\"name\":\"\"", "\"action\":\"create\",\"name\":\"a\"",
+        "\"action\":\"resize\",\"name\":\"a\",\"size_bytes\":-1",
+        "\"action\":\"resize\",\"name\":\"a\",\"size_bytes\":1.5"})
+    EXPECT_EQ(read(bad).error().code, Errc::invalid) << bad;
 }
 
 TEST(ControlRequest, RefusesTheRest) {
