@@ -75,7 +75,10 @@ class Parser {
       return Error{Errc::invalid,
                    fmt::format("{}: {}", place(error.source()), error.description())};
     }
-    if (read_root(parsed.table()) && check_together(parsed.table())) return std::move(config_);
+    if (read_root(parsed.table()) && check_together(parsed.table())) {
+      for (DiskConfig& disk : config_.disks) disk.vhost_options.polling = config_.reactor.polling;
+      return std::move(config_);
+    }
     return *error_;
   }
 
@@ -204,6 +207,7 @@ class Parser {
     const std::vector<Key> keys = {
         {"pool", true, table([this](auto& t, auto& k) { return read_pool(t, k); })},
         {"disk", true, [this](auto& n, auto& k) { return read_disks(n, k); }},
+        {"reactor", false, table([this](auto& t, auto& k) { return read_reactor(t, k); })},
         {"control", false, table([this](auto& t, auto& k) { return read_control(t, k); })},
     };
     return read_table(root, "", keys);
@@ -262,7 +266,6 @@ class Parser {
         {"nbd", false, address(disk.nbd)},
         {"vhost", false, unix_address(disk.vhost)},
         {"vhost_queues", false, [&](auto& n, auto& k) { return read_queues(n, k, disk); }},
-        {"polling", false, [&](auto& n, auto& k) { return read_polling(n, k, disk); }},
         {"durability", false, [&](auto& n, auto& k) { return read_durability(n, k, disk); }},
         {"max_lag", false, [&](auto& n, auto& k) { return read_lag(n, k, disk.options); }},
         {"cloud_log_size", false, [&](auto& n, auto& k) { return read_log_size(n, k, disk); }},
@@ -317,16 +320,6 @@ class Parser {
       return fail(node, key,
                   fmt::format("is not allowed; write a number from 1 to {}", vhost::kMaxQueues));
     disk.vhost_options.queues = static_cast<uint32_t>(number->get());
-    return true;
-  }
-  bool read_polling(const toml::node& node, const std::string& key, DiskConfig& disk) {
-    std::string value;
-    if (!text(value)(node, key)) return false;
-    const auto* found = std::find_if(kPollings.begin(), kPollings.end(),
-                                     [&](const auto& polling) { return polling.first == value; });
-    if (found == kPollings.end())
-      return fail(node, key, "is not allowed; write \"adaptive\", \"always\" or \"never\"");
-    disk.vhost_options.polling = found->second;
     return true;
   }
   bool read_name(const toml::node& node, const std::string& key, std::string& name) {
@@ -399,6 +392,31 @@ class Parser {
     return read_table(
         inner, key,
         {{"bandwidth", false, size(limits.bytes_per_second, 1)}, {"iops", false, iops}});
+  }
+
+  bool read_reactor(const toml::table& inner, const std::string& key) {
+    return read_table(inner, key,
+                      {{"polling", false, [this](auto& n, auto& k) { return read_polling(n, k); }},
+                       {"core", false, [this](auto& n, auto& k) { return read_core(n, k); }}});
+  }
+  bool read_polling(const toml::node& node, const std::string& key) {
+    std::string value;
+    if (!text(value)(node, key)) return false;
+    const auto* found = std::find_if(kPollings.begin(), kPollings.end(),
+                                     [&](const auto& polling) { return polling.first == value; });
+    if (found == kPollings.end())
+      return fail(node, key, "is not allowed; write \"adaptive\", \"always\" or \"never\"");
+    config_.reactor.polling = found->second;
+    return true;
+  }
+  bool read_core(const toml::node& node, const std::string& key) {
+    const auto* number = node.as_integer();
+    if (number == nullptr || number->get() < 0 || number->get() >= int64_t{kMaxCores})
+      return fail(node, key,
+                  fmt::format("is no core; write a number from 0 to {}, as lscpu counts them",
+                              kMaxCores - 1));
+    config_.reactor.core = static_cast<unsigned>(number->get());
+    return true;
   }
 
   bool read_control(const toml::table& inner, const std::string& key) {

@@ -35,6 +35,9 @@ inline constexpr uint64_t kMinSegmentsPerDisk = 2;
 /// Smallest area for local disks: less is nothing but its table.
 inline constexpr uint64_t kMinVolumesBytes = 4u << 20;
 
+/// Cores are numbered below this (the kernel's CPU_SETSIZE).
+inline constexpr unsigned kMaxCores = 1024;
+
 struct PoolConfig {
   std::string path;            ///< file or block device
   uint64_t size_bytes = 0;     ///< of the log; multiple of kBlockBytes
@@ -62,11 +65,17 @@ struct DiskConfig {
   VhostUserServerOptions vhost_options;
 };
 
+struct ReactorConfig {
+  Polling polling = Polling::adaptive;  ///< also of all vhost queues (DiskConfig::vhost_options)
+  std::optional<unsigned> core;         ///< the engine's thread stays on it; below kMaxCores
+};
+
 struct Config {
   std::string file;  ///< as it was named, for messages
   PoolConfig pool;
   std::vector<DiskConfig> disks;  ///< at least one
-  std::string control_socket;     ///< empty: none
+  ReactorConfig reactor;
+  std::string control_socket;  ///< empty: none
   std::optional<ListenAddress> http;
   LogLevel log_level = LogLevel::info;
 

@@ -80,7 +80,7 @@ Task<Result<void>> format_device(Reactor* reactor, BlockDevice* device, const Po
 }
 
 Result<void> format_path(const PoolConfig& pool, const std::string& path, bool look_first) {
-  auto engine = EngineThread::start();
+  auto engine = EngineThread::start({});
   if (!engine) return engine.error();
   EngineThread& thread = *engine.value();
   FileDevice::Options options;

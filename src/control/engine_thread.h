@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -17,8 +18,12 @@ namespace latte {
 
 class EngineThread {
  public:
-  /// Errors: as UringReactor::create().
-  static Result<std::unique_ptr<EngineThread>> start();
+  struct Options {
+    Polling polling = Polling::adaptive;
+    std::optional<unsigned> core;  ///< to stay on; below kMaxCores
+  };
+  /// Errors: as UringReactor::create(); invalid (a core that is not there, or not for us).
+  static Result<std::unique_ptr<EngineThread>> start(const Options& options);
   ~EngineThread();
   EngineThread(const EngineThread&) = delete;
   EngineThread& operator=(const EngineThread&) = delete;

@@ -100,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"NoDisk", kPool, "disk is missing"},
         Mistake{
             "UnknownKey", kPool + "sise = 1\n" + kDisk,
-            "run.toml:4:1: pool.sise is no known key; allowed here are path, size, segment_size"},
+            "run.toml:4:1: pool.sise is no known key; allowed here are path, size, volumes, segment_size"},
         Mistake{"UnknownTable", kPool + kDisk + "[metrics]\n", "metrics is no known key"},
         Mistake{"WrongType", "[pool]\npath = 7\n", "run.toml:2:8: pool.path = 7 is no text"},
         Mistake{"DiskNotAList", kPool + "[disk]\nname = \"db\"\n", "write [[disk]]"},
@@ -155,8 +155,10 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"VhostOverTcp", kPool + "[[disk]]\nvhost = \"tcp:127.0.0.1:1\"\n",
                 "guest memory can't be shared over TCP, write unix:PATH"},
         Mistake{"VhostQueues", kPool + kDisk + "vhost_queues = 17\n", "a number from 1 to 16"},
-        Mistake{"Polling", kPool + kDisk + "polling = \"often\"\n",
+        Mistake{"Polling", kPool + kDisk + "[reactor]\npolling = \"often\"\n",
                 "\"adaptive\", \"always\" or \"never\""},
+        Mistake{"Core", kPool + kDisk + "[reactor]\ncore = 1024\n", "a number from 0 to 1023"},
+        Mistake{"CoreIsNoNumber", kPool + kDisk + "[reactor]\ncore = \"0\"\n", "is no core"},
         Mistake{"VhostSocketIsNbds", kPool + kDisk + "vhost = \"unix:db.sock\"\n",
                 "is path /srv/latte/db.sock, which disk.nbd in line 8 is already"},
         Mistake{"TwoTcpPorts",
@@ -175,7 +177,7 @@ TEST(Config, VhostAloneIsEnough) {
   const auto config = parse_config(
       kPool +
           "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\nvhost = \"unix:a.vhost\"\n"
-          "vhost_queues = 2\npolling = \"never\"\n",
+          "vhost_queues = 2\n[reactor]\npolling = \"never\"\ncore = 3\n",
       "run.toml", "/srv/latte");
   ASSERT_TRUE(config.ok()) << config.error().message;
   const DiskConfig& disk = config.value().disks[0];
@@ -184,6 +186,8 @@ TEST(Config, VhostAloneIsEnough) {
   EXPECT_EQ(disk.vhost->path, "/srv/latte/a.vhost");
   EXPECT_EQ(disk.vhost_options.queues, 2u);
   EXPECT_EQ(disk.vhost_options.polling, Polling::never);
+  EXPECT_EQ(config.value().reactor.polling, Polling::never);
+  EXPECT_EQ(config.value().reactor.core, 3u);
 }
 
 TEST(Config, ReadsLocalDisks) {
