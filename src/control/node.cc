@@ -64,6 +64,7 @@ void Node::open_volumes(const PoolConfig& pool) {
     volumes_error_ =
         Error{Errc::damaged,
               volumes_error_.message + "; is pool.size as it was when latte create made the pool?"};
+  log_error("{}", volumes_error_.message);
 }
 
 Result<VolumeSpace*> Node::volumes() {

@@ -66,7 +66,7 @@ class Rig {
 
   void change(const uint8_t* data, size_t size) {
     for (; size >= kChangeBytes; data += kChangeBytes, size -= kChangeBytes) {
-      const uint64_t at = (data[1] | data[2] << 8) % kBlockBytes;
+      const uint64_t at = (data[1] + 256u * data[2]) % kBlockBytes;
       const uint64_t length = std::min<uint64_t>(data[3] % 9, kBlockBytes - at);
       std::memcpy(block(data[0]) + at, data + 4, length);
     }

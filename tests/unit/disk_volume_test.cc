@@ -337,6 +337,10 @@ TEST_F(VolumeTest, TwoOwnersOfOnePartAreNotServed) {
   EXPECT_EQ(space_->attach("a").error().code, Errc::damaged);
   EXPECT_TRUE(space_->attach("b").ok());
   EXPECT_EQ(space_->free_bytes(), 16 * kExtent) << "what is nobody's is free again";
+  EXPECT_TRUE(run(space_->stop()).ok());
+  open();
+  EXPECT_EQ(space_->findings().size(), 1u) << "only that of the volume";
+  EXPECT_EQ(space_->free_bytes(), 16 * kExtent);
 }
 
 TEST(VolumeReuse, AnExtentWaitsForTheLastRequestToIt) {
