@@ -3,6 +3,7 @@
 #
 #   nbd_interop.sh --server PROGRAM     starts tests/system/nbd_memory_server, on a unix socket and on TCP
 #   nbd_interop.sh --latte PROGRAM      creates and serves a hybrid disk on both, checks it offline at the end
+#   nbd_interop.sh --local PROGRAM      the same with local disks, one thick, one thin
 #   nbd_interop.sh --uri URI [--pid N]  against a server that runs (N: its process, to watch its memory);
 #                                       the export has at least 64 MiB and is a multiple of 1 MiB
 # Needs: nbdinfo, nbdcopy, qemu-img, qemu-io, fio, python3 with libnbd.
@@ -158,11 +159,8 @@ check_stop_under_load() { # program
   wait "$load" 2>/dev/null || true
 }
 
-# A hybrid disk of its own, served on a unix socket and on TCP; what was written must check out afterwards.
-check_latte() { # program
-  local uri
-  mkdir "$scratch/latte"
-  cat >"$scratch/latte/latte.toml" <<EOT
+hybrid_disks() {
+  cat <<EOT
 [pool]
 path = "pool.img"
 size = "256MiB"
@@ -179,9 +177,35 @@ cloud = "file:cloud/t"
 cloud_log_size = "64MiB"
 durability = "cloud"
 nbd = "tcp:127.0.0.1:0"
-[control]
-socket = "latte.ctl"
 EOT
+}
+
+local_disks() {
+  cat <<EOT
+[pool]
+path = "pool.img"
+size = "12MiB"
+volumes = "160MiB"
+[[disk]]
+name = "u"
+kind = "local"
+size = "64MiB"
+nbd = "unix:u.sock"
+[[disk]]
+name = "t"
+kind = "local"
+size = "64MiB"
+thin = true
+nbd = "tcp:127.0.0.1:0"
+EOT
+}
+
+# Two disks of its own, served on a unix socket and on TCP; what was written must check out afterwards.
+check_latte() { # program, function that prints the configuration
+  local uri
+  mkdir "$scratch/latte"
+  "$2" >"$scratch/latte/latte.toml"
+  printf '[control]\nsocket = "latte.ctl"\n' >>"$scratch/latte/latte.toml"
   "$1" create -c "$scratch/latte/latte.toml" >/dev/null
   "$1" serve -c "$scratch/latte/latte.toml" >"$scratch/ready" 2>"$scratch/log" &
   server_pid=$!
@@ -199,23 +223,24 @@ EOT
 }
 
 main() {
-  local program= given= pid= latte=
+  local program= given= pid= latte= disks=hybrid_disks
   while [[ $# -gt 0 ]]; do
     case $1 in
       --server) program=$2 ;;
       --uri) given=$2 ;;
       --latte) latte=$2 ;;
+      --local) latte=$2 disks=local_disks ;;
       --pid) pid=$2 ;;
       *) fail "unknown argument $1" ;;
     esac
     shift 2
   done
   if [[ -n "$latte" ]]; then
-    check_latte "$latte"
+    check_latte "$latte" "$disks"
   elif [[ -n "$given" ]]; then
     check_all "$given" "$pid"
   else
-    [[ -n "$program" ]] || fail "--server, --latte or --uri is needed"
+    [[ -n "$program" ]] || fail "--server, --latte, --local or --uri is needed"
     start_server "$program" "unix:$scratch/nbd.sock"
     check_all "nbd+unix:///disk?socket=$scratch/nbd.sock" "$server_pid"
     stop_server
