@@ -3,8 +3,8 @@
 
 All three serve from the same file system with direct I/O; Latte's data is in its pool, and what is
 written goes on to its cloud (a directory on the same file system) meanwhile. Rounds are interleaved, each
-begins with another server, and before each measurement Latte's backlog has reached the cloud: it would
-slow the others, too. Medians and the ratio to the better qemu are printed. fio's nbd engine is the client.
+begins with another server, and before each measurement Latte is done with what was written before: that
+would slow the others, too. Medians and the ratio to the better qemu are printed. fio's nbd engine is the client.
 
   bench/nbd_compare.py --latte build/release/latte [--dir DIR] [--rounds 5] [--seconds 2]
 """
@@ -54,13 +54,18 @@ def wait_for(path, process, seconds=60):
         time.sleep(0.05)
 
 
-def wait_shipped(server, seconds=60):
+def wait_quiet(server, seconds=60):
+    """Until Latte does nothing any more for what was written before: all shipped, and the base left alone."""
     deadline = time.time() + seconds
+    before = None
     while time.time() < deadline:
-        if server.status()["pool"]["dirty_bytes"] == 0:
+        status = server.status()
+        now = (status["pool"]["dirty_bytes"], status["disks"][0]["cloud"]["writes"])
+        if now[0] == 0 and now == before:
             return
-        time.sleep(0.05)
-    sys.exit(f"latte's backlog did not reach the cloud in {seconds} s")
+        before = now
+        time.sleep(0.2)
+    sys.exit(f"latte did not come to rest in {seconds} s")
 
 
 def start_latte(latte, directory):
@@ -130,7 +135,7 @@ def main():
                 fio(target, "write", "128k", 16, 0, runtime=False)
             for label, rw, block, depth in WORKLOADS:
                 for name in names[first:] + names[:first]:
-                    wait_shipped(server)
+                    wait_quiet(server)
                     results[name][label].append(
                         fio(uris[name], rw, block, depth, options.seconds))
         print(f"{'IOPS, medians of ' + str(options.rounds):24}" +

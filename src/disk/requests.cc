@@ -131,7 +131,6 @@ void HybridDisk::finish(IoRequest& request, IoStatus status, TimeNs start_ns) {
 
 Task<void> HybridDisk::run_write(IoRequest& request) {
   const TimeNs start_ns = reactor_.now();
-  co_await pace(request.length);
   IoStatus status = IoStatus::ok;
   if (aligned(request)) {
     const auto* data = static_cast<const std::byte*>(request.iov[0].iov_base);

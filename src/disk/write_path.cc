@@ -136,8 +136,11 @@ Task<IoStatus> HybridDisk::write_blocks(Lba lba, uint64_t count, const std::byte
     co_return co_await write_piece(lba, count, nullptr, kind, exclusive);
   const uint64_t piece = std::min(local_->max_append_blocks(), cloud_stream_->max_append_blocks());
   for (uint64_t at = 0; at < count; at += piece) {
-    const IoStatus status = co_await write_piece(lba + at, std::min(piece, count - at),
-                                                 data + at * kBlockBytes, kind, exclusive);
+    const uint64_t blocks = std::min(piece, count - at);
+    // Each piece anew: what a large write began with may long be out of date.
+    co_await pace(blocks * kBlockBytes);
+    const IoStatus status =
+        co_await write_piece(lba + at, blocks, data + at * kBlockBytes, kind, exclusive);
     if (status != IoStatus::ok) co_return status;
   }
   co_return IoStatus::ok;
