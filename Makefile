@@ -37,7 +37,7 @@ test-release:
 	@grep -ahE 'seeds from [0-9]{12,}:' build/release/Testing/Temporary/LastTest.log
 
 # The tests of what touches memory of its own and foreign bytes, with the sanitizers on.
-SANITIZED = (runtime|device|nbd|vhost|log|policy|disk)_[a-z_]+_test
+SANITIZED = (runtime|device|nbd|vhost|log|policy|disk|trace)_[a-z_]+_test
 test-sanitized:
 	@$(CMAKE) -B build/asan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
 	  -DLATTE_SANITIZE=address,undefined >/dev/null
