@@ -18,6 +18,11 @@ class Histogram {
     ++total_;
     sum_ns_ += static_cast<uint64_t>(duration_ns < 0 ? 0 : duration_ns);
   }
+  void add(const Histogram& other) {
+    for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+    total_ += other.total_;
+    sum_ns_ += other.sum_ns_;
+  }
   uint64_t count() const { return total_; }
   /// Sum of all durations in ns.
   uint64_t sum_ns() const { return sum_ns_; }

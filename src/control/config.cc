@@ -397,7 +397,9 @@ class Parser {
   bool read_reactor(const toml::table& inner, const std::string& key) {
     return read_table(inner, key,
                       {{"polling", false, [this](auto& n, auto& k) { return read_polling(n, k); }},
-                       {"core", false, [this](auto& n, auto& k) { return read_core(n, k); }}});
+                       {"threads", false, [this](auto& n, auto& k) { return read_threads(n, k); }},
+                       {"cores", false, [this](auto& n, auto& k) { return read_cores(n, k); }},
+                       {"numa_node", false, [this](auto& n, auto& k) { return read_node(n, k); }}});
   }
   bool read_polling(const toml::node& node, const std::string& key) {
     std::string value;
@@ -409,13 +411,55 @@ class Parser {
     config_.reactor.polling = found->second;
     return true;
   }
-  bool read_core(const toml::node& node, const std::string& key) {
+  bool read_threads(const toml::node& node, const std::string& key) {
+    const auto* number = node.as_integer();
+    if (number == nullptr || number->get() < 1 || number->get() > int64_t{kMaxReactors})
+      return fail(node, key,
+                  fmt::format("is no number of threads; write one from 1 to {}", kMaxReactors));
+    config_.reactor.threads = static_cast<unsigned>(number->get());
+    return true;
+  }
+  bool read_cores(const toml::node& node, const std::string& key) {
+    const auto* list = node.as_array();
+    if (list == nullptr || list->empty() || list->size() > kMaxReactors)
+      return fail(node, key,
+                  fmt::format("is no list of cores; write 1 to {}, such as [2, 3]", kMaxReactors));
+    for (const toml::node& item : *list) {
+      const auto* number = item.as_integer();
+      if (number == nullptr || number->get() < 0 || number->get() >= int64_t{kMaxCores})
+        return fail(item, key,
+                    fmt::format("is no core; write numbers from 0 to {}, as lscpu counts them",
+                                kMaxCores - 1));
+      const auto core = static_cast<unsigned>(number->get());
+      auto& cores = config_.reactor.cores;
+      if (std::find(cores.begin(), cores.end(), core) != cores.end())
+        return fail(item, key, "is there twice; two threads that poll would share the core");
+      cores.push_back(core);
+    }
+    return true;
+  }
+  bool read_node(const toml::node& node, const std::string& key) {
     const auto* number = node.as_integer();
     if (number == nullptr || number->get() < 0 || number->get() >= int64_t{kMaxCores})
-      return fail(node, key,
-                  fmt::format("is no core; write a number from 0 to {}, as lscpu counts them",
-                              kMaxCores - 1));
-    config_.reactor.core = static_cast<unsigned>(number->get());
+      return fail(node, key, "is no NUMA node; write its number, as lscpu counts them");
+    const auto cores = cores_of_numa_node(static_cast<unsigned>(number->get()));
+    if (!cores) return fail(node, key, "can't be used: " + cores.error().message);
+    config_.reactor.node_cores = cores.value();
+    return true;
+  }
+  bool check_reactor(const toml::table& root) {
+    ReactorConfig& reactor = config_.reactor;
+    const auto& table = root["reactor"];
+    if (reactor.cores.empty()) return true;
+    if (!reactor.node_cores.empty())
+      return fail(*table["numa_node"].node(), "reactor.numa_node",
+                  "and reactor.cores both say where threads run; write one of them");
+    if (table["threads"] && reactor.threads != reactor.cores.size())
+      return fail(*table["threads"].node(), "reactor.threads",
+                  fmt::format("and reactor.cores, which names {}, contradict each other; each "
+                              "thread has a core",
+                              reactor.cores.size()));
+    reactor.threads = static_cast<unsigned>(reactor.cores.size());
     return true;
   }
 
@@ -454,6 +498,7 @@ class Parser {
 
   // What only shows when everything is read; `root` was found good as far as each value goes.
   bool check_together(const toml::table& root) {
+    if (!check_reactor(root)) return false;
     const uint64_t segment = config_.pool.options.segment_bytes;
     // One segment's worth is kept off for the superblocks.
     // Without a hybrid disk there is a log all the same, an empty one.

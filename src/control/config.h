@@ -15,6 +15,7 @@
 
 #include "base/logging.h"
 #include "base/result.h"
+#include "control/core_list.h"
 #include "device/throttle.h"
 #include "disk/host.h"
 #include "frontend/listen_address.h"
@@ -35,8 +36,8 @@ inline constexpr uint64_t kMinSegmentsPerDisk = 2;
 /// Smallest area for local disks: less is nothing but its table.
 inline constexpr uint64_t kMinVolumesBytes = 4u << 20;
 
-/// Cores are numbered below this (the kernel's CPU_SETSIZE).
-inline constexpr unsigned kMaxCores = 1024;
+/// Most reactor threads: queues of one disk spread over no more, and each has a ring in the kernel.
+inline constexpr unsigned kMaxReactors = 64;
 
 struct PoolConfig {
   std::string path;            ///< file or block device
@@ -67,7 +68,14 @@ struct DiskConfig {
 
 struct ReactorConfig {
   Polling polling = Polling::adaptive;  ///< also of all vhost queues (DiskConfig::vhost_options)
-  std::optional<unsigned> core;         ///< the engine's thread stays on it; below kMaxCores
+  unsigned threads = 1;                 ///< the engine's, and workers for guests' queues
+  std::vector<unsigned> cores;          ///< one for each thread, or none
+  std::vector<unsigned> node_cores;     ///< of the NUMA node all threads stay on, or none
+
+  /// Where thread `index` stays; empty: anywhere.
+  std::vector<unsigned> cores_of(unsigned index) const {
+    return cores.empty() ? node_cores : std::vector<unsigned>{cores[index]};
+  }
 };
 
 struct Config {

@@ -9,29 +9,34 @@
 
 namespace latte {
 
-Result<std::unique_ptr<EngineThread>> EngineThread::start(const Options& options) {
+Result<std::unique_ptr<EngineThread>> EngineThread::start(Options options) {
   UringReactor::Options reactor_options;
-  reactor_options.name = "engine";
+  reactor_options.name = options.name;
   reactor_options.polling = options.polling;
   auto reactor = UringReactor::create(std::move(reactor_options));
   if (!reactor) return reactor.error();
-  std::unique_ptr<EngineThread> engine(new EngineThread(reactor.take()));
-  if (!options.core) return engine;
+  std::unique_ptr<EngineThread> engine(new EngineThread(reactor.take(), options.name));
+  if (options.cores.empty()) return engine;
   cpu_set_t only;
   CPU_ZERO(&only);
-  CPU_SET(*options.core, &only);
+  std::string names;
+  for (const unsigned core : options.cores) {
+    LATTE_CHECK(core < kMaxCores);
+    CPU_SET(core, &only);
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", core);
+  }
   const int error = ::pthread_setaffinity_np(engine->thread_.native_handle(), sizeof(only), &only);
   if (error != 0)
     return Error{Errc::invalid,
-                 fmt::format("reactor.core = {}: {}; name a core that is there and that this "
-                             "process may use (taskset -cp {})",
-                             *options.core, std::strerror(error), ::getpid())};
+                 fmt::format("[reactor]: the thread {} can't run on core {}: {}; name cores that "
+                             "are there and that this process may use (taskset -cp {})",
+                             options.name, names, std::strerror(error), ::getpid())};
   return engine;
 }
 
-EngineThread::EngineThread(std::unique_ptr<UringReactor> reactor)
-    : reactor_(std::move(reactor)), thread_([this] {
-        ::pthread_setname_np(::pthread_self(), "latte-engine");
+EngineThread::EngineThread(std::unique_ptr<UringReactor> reactor, const std::string& name)
+    : reactor_(std::move(reactor)), thread_([this, name] {
+        ::pthread_setname_np(::pthread_self(), ("latte-" + name).c_str());
         reactor_->run();
         reactor_->shutdown();
       }) {}

@@ -6,11 +6,13 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/result.h"
+#include "control/core_list.h"
 #include "runtime/call_on.h"
 #include "runtime/uring_reactor.h"
 
@@ -20,10 +22,11 @@ class EngineThread {
  public:
   struct Options {
     Polling polling = Polling::adaptive;
-    std::optional<unsigned> core;  ///< to stay on; below kMaxCores
+    std::vector<unsigned> cores{};  ///< to stay on; below kMaxCores; empty: any
+    std::string name = "engine";    ///< of the thread, for errors; at most 9 letters
   };
   /// Errors: as UringReactor::create(); invalid (a core that is not there, or not for us).
-  static Result<std::unique_ptr<EngineThread>> start(const Options& options);
+  static Result<std::unique_ptr<EngineThread>> start(Options options);
   ~EngineThread();
   EngineThread(const EngineThread&) = delete;
   EngineThread& operator=(const EngineThread&) = delete;
@@ -38,7 +41,7 @@ class EngineThread {
   void stop();
 
  private:
-  explicit EngineThread(std::unique_ptr<UringReactor> reactor);
+  EngineThread(std::unique_ptr<UringReactor> reactor, const std::string& name);
 
   std::unique_ptr<UringReactor> reactor_;
   std::thread thread_;

@@ -16,7 +16,7 @@ constexpr auto kLockPause = std::chrono::milliseconds(50);
 
 Result<std::unique_ptr<Node>> Node::open(const Config& config, Options options) {
   std::unique_ptr<Node> node(new Node(options));
-  auto engine = EngineThread::start({config.reactor.polling, config.reactor.core});
+  auto engine = EngineThread::start({config.reactor.polling, config.reactor.cores_of(0)});
   if (!engine) return engine.error();
   node->engine_ = engine.take();
 

@@ -35,6 +35,9 @@ Result<std::unique_ptr<Server>> Server::start(const Config& config, Options opti
     auto node = Node::open(config, {});
     if (!node) return node.error();
     server->node_ = node.take();
+    auto workers = Workers::start(config, server->node_->engine());
+    if (!workers) return workers.error();
+    server->workers_ = workers.take();
   }
   // No element moves any more: the engine has pointers into them.
   server->disks_.resize(config.disks.size());
@@ -76,24 +79,26 @@ Result<void> Server::serve_disk(Served& served) {
   const std::string& name = served.config->options.name;
   {
     const StepTimer timer("disk " + name + ": attached");
-    const auto attached = attach(*served.config);
-    if (!attached) return attached.error();
-    served.disk = attached.value();
+    const Result<void> attached = attach(served);
+    if (!attached) return attached;
   }
   const Result<void> listening = listen(served);
   if (listening) return {};
   return Error{listening.error().code, fmt::format("disk {}: {}", name, listening.error().message)};
 }
 
-Result<BlockDevice*> Server::attach(const DiskConfig& disk) {
+Result<void> Server::attach(Served& served) {
+  const DiskConfig& disk = *served.config;
   if (disk.kind == DiskKind::local) {
     const auto volume = node_->attach_local(disk);
     if (!volume) return volume.error();
-    return static_cast<BlockDevice*>(volume.value());
+    served.disk = served.volume = volume.value();
+    return {};
   }
   const auto attached = node_->attach(disk);
   if (!attached) return attached.error();
-  return static_cast<BlockDevice*>(attached.value());
+  served.disk = attached.value();
+  return {};
 }
 
 Result<void> Server::listen(Served& served) {
@@ -107,9 +112,10 @@ Result<void> Server::listen(Served& served) {
 Result<void> Server::listen_vhost(Served& served) {
   const DiskConfig& disk = *served.config;
   auto& engine = node_->engine();
+  auto lanes = workers_->lanes_of(disk.options.name, *served.disk, served.volume);
   auto vhost = engine.call([&] {
     return VhostUserServer::listen(engine.reactor(), *disk.vhost, disk.vhost_options,
-                                   disk.options.name, *served.disk);
+                                   disk.options.name, *served.disk, std::move(lanes));
   });
   if (!vhost) return vhost.error();
   served.vhost = vhost.take();
@@ -148,6 +154,7 @@ Server::~Server() {
   (void)stop();
   if (!node_) return;
   // Clients that were cut off may still wait for a device; the engine's end ends them.
+  if (workers_) workers_->stop();
   node_->engine().stop();
   disks_.clear();
 }
@@ -177,6 +184,7 @@ StatusSnapshot Server::collect() {
     }
     return result;
   });
+  workers_->add_requests(snapshot.host);
   snapshot.uptime_s = static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - started_)
           .count());

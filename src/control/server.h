@@ -22,6 +22,7 @@
 #include "control/node.h"
 #include "control/status.h"
 #include "control/volume_command.h"
+#include "control/workers.h"
 #include "disk/host.h"
 #include "frontend/nbd_server.h"
 #include "frontend/vhost_user_server.h"
@@ -60,6 +61,7 @@ class Server {
   struct Served {
     const DiskConfig* config = nullptr;
     BlockDevice* disk = nullptr;
+    LocalVolume* volume = nullptr;   // the disk, if it is a local one
     std::unique_ptr<NbdServer> nbd;  // either may be null
     std::unique_ptr<VhostUserServer> vhost;
     std::string error;  // why it is not served
@@ -67,7 +69,7 @@ class Server {
 
   explicit Server(const Config& config) : config_(config) {}
   Result<void> serve_disk(Served& served);
-  Result<BlockDevice*> attach(const DiskConfig& disk);
+  Result<void> attach(Served& served);
   Result<void> listen(Served& served);
   Result<void> listen_nbd(Served& served);
   Result<void> listen_vhost(Served& served);
@@ -79,6 +81,7 @@ class Server {
   // The disks' servers first: the engine's end, in ~Node, must not find them gone, so ~Server ends
   // it.
   std::unique_ptr<Node> node_;
+  std::unique_ptr<Workers> workers_;
   std::vector<Served> disks_;
   std::atomic<bool> stopping_{false};
   bool stopped_ = false;

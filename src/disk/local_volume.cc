@@ -6,42 +6,11 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <exception>
 #include <utility>
 
 #include "base/check.h"
 
 namespace latte {
-
-/// A coroutine that waits for a request to the device, and hands over to the client's without a way
-/// through the ready queue. One a slot, so that requests need no frame of their own.
-class LocalVolume::Relay {
- public:
-  struct promise_type {
-    Relay get_return_object() {
-      return Relay(std::coroutine_handle<promise_type>::from_promise(*this));
-    }
-    std::suspend_always initial_suspend() noexcept { return {}; }
-    std::suspend_always final_suspend() noexcept { return {}; }
-    void return_void() {}
-    [[noreturn]] void unhandled_exception() noexcept { std::terminate(); }
-  };
-
-  Relay() = default;
-  explicit Relay(std::coroutine_handle<promise_type> handle) : handle_(handle) {}
-  Relay(Relay&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-  Relay& operator=(Relay&& other) noexcept {
-    std::swap(handle_, other.handle_);
-    return *this;
-  }
-  ~Relay() {
-    if (handle_) handle_.destroy();
-  }
-  std::coroutine_handle<> handle() const { return handle_; }
-
- private:
-  std::coroutine_handle<promise_type> handle_ = nullptr;
-};
 
 /// A request that was passed on to the device.
 struct LocalVolume::Slot {
@@ -52,10 +21,12 @@ struct LocalVolume::Slot {
   uint32_t count = 0;
   TimeNs start_ns = 0;
   Slot* next_free = nullptr;
-  Relay relay;
+  Repeater relay;
 };
 
-LocalVolume::Relay LocalVolume::relay(Slot& slot) {
+/// Waits for a request to the device, and hands over to the client's without a way through the
+/// ready queue.
+Repeater LocalVolume::relay(Slot& slot) {
   struct Ended {
     Slot& slot;
     bool await_ready() const { return false; }
@@ -109,6 +80,22 @@ void LocalVolume::unmap(uint32_t part) {
   LATTE_CHECK(is_mapped(part) && mapped_ > 0);
   map_[part] = 0;
   --mapped_;
+}
+
+Task<void> LocalVolume::resize(uint64_t size_bytes) {
+  const uint64_t kept_bytes = std::min(size_bytes, info_.size_bytes);
+  set_size(size_bytes);
+  VolumeMapChange change;
+  // The part in which it ends, too: nothing may go on writing behind the end.
+  change.gone_from = part_of(kept_bytes);
+  co_await change_copies(change);
+}
+
+/// Returns when every copy has followed, and nothing is under way any more for what is gone.
+Task<void> LocalVolume::change_copies(VolumeMapChange change) {
+  change.size_bytes = info_.size_bytes;
+  change.online = online_;
+  for (VolumeMapCopy* copy : copies_) co_await copy->follow(change);
 }
 
 void LocalVolume::set_size(uint64_t size_bytes) {
@@ -166,22 +153,20 @@ bool LocalVolume::read_hole(IoRequest& request, uint32_t first, uint32_t last) {
   for (uint32_t i = 0; i < request.iov_count; ++i)
     std::memset(request.iov[i].iov_base, 0, request.iov[i].iov_len);
   request.status = IoStatus::ok;
-  count(request, 0);
+  stats_.count(request, 0);
   return true;
 }
 
 bool LocalVolume::pass_on(IoRequest& request, uint64_t offset, uint32_t extent, uint32_t parts) {
-  Slot& slot = take_slot();
+  Slot& slot = slots_.take([this](Slot& made) {
+    made.volume = this;
+    made.relay = relay(made);
+  });
   slot.request = &request;
   slot.extent = extent;
   slot.count = parts;
   slot.start_ns = reactor_.now();
-  slot.below.op = request.op;
-  slot.below.fua = request.fua;
-  slot.below.offset = offset;
-  slot.below.length = request.length;
-  slot.below.iov = request.iov;
-  slot.below.iov_count = request.iov_count;
+  slot.below.ask_as(request, offset);
   slot.below.waiter = slot.relay.handle();
   table_.pin(extent, parts);
   ++active_;
@@ -190,56 +175,20 @@ bool LocalVolume::pass_on(IoRequest& request, uint64_t offset, uint32_t extent, 
   return false;
 }
 
-LocalVolume::Slot& LocalVolume::take_slot() {
-  if (free_slots_ != nullptr) {
-    Slot& slot = *free_slots_;
-    free_slots_ = slot.next_free;
-    return slot;
-  }
-  slots_.push_back(std::make_unique<Slot>());
-  Slot& slot = *slots_.back();
-  slot.volume = this;
-  slot.relay = relay(slot);
-  return slot;
-}
-
 /// The device is done with the slot's request.
 void LocalVolume::settle(Slot& slot) {
   IoRequest& request = *slot.request;
   request.status = slot.below.status;
   table_.unpin(slot.extent, slot.count);
-  count(request, reactor_.now() - slot.start_ns);
+  stats_.count(request, reactor_.now() - slot.start_ns);
   slot.request = nullptr;
-  slot.next_free = free_slots_;
-  free_slots_ = &slot;
+  slots_.give_back(slot);
   end_request();
 }
 
 void LocalVolume::end_request() {
   LATTE_CHECK(active_ > 0);
   if (--active_ == 0) changed_.notify_all();
-}
-
-void LocalVolume::count(const IoRequest& request, TimeNs took_ns) {
-  switch (request.op) {
-    case IoOp::read:
-      ++stats_.reads;
-      stats_.read_bytes += request.length;
-      stats_.read_latency.record(took_ns);
-      break;
-    case IoOp::write:
-      ++stats_.writes;
-      stats_.write_bytes += request.length;
-      stats_.write_latency.record(took_ns);
-      break;
-    case IoOp::flush:
-      ++stats_.flushes;
-      break;
-    case IoOp::discard:
-    case IoOp::write_zeroes:
-      ++stats_.discards;
-      break;
-  }
 }
 
 size_t LocalVolume::extents(uint64_t offset, uint64_t length, std::span<Extent> out) {
@@ -272,6 +221,9 @@ DiskStats LocalVolume::stats() const {
 
 Task<Result<void>> LocalVolume::stop() {
   if (!std::exchange(online_, false)) co_return Result<void>();
+  VolumeMapChange all;
+  all.gone_from = 0;
+  co_await change_copies(all);
   while (active_ > 0) co_await changed_.wait();
   const IoStatus status = co_await device_.flush();
   if (status == IoStatus::ok) co_return Result<void>();

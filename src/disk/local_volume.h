@@ -11,6 +11,9 @@
 //  2. The extents of a request under way are pinned: nobody gets them before it has ended.
 //  3. A write is answered only after the table durably has its extents, so FLUSH and FUA are the
 //     device's alone.
+//  4. Other reactors may serve the volume, too (LocalVolumeLane), each with a copy of the map: a
+//  part
+//     leaves its extent, and the volume gets another size, only after every copy has followed.
 // Thread rule: one reactor. Limits: a request of the slow way holds a vector per piece.
 #pragma once
 
@@ -25,8 +28,11 @@
 #include "base/result.h"
 #include "base/uuid.h"
 #include "disk/stats.h"
+#include "disk/volume_map_copy.h"
 #include "disk/volume_table.h"
 #include "runtime/block_device.h"
+#include "runtime/repeater.h"
+#include "runtime/slot_pool.h"
 #include "runtime/sync.h"
 
 namespace latte {
@@ -56,6 +62,18 @@ class LocalVolume final : public BlockDevice {
   uint64_t mapped() const { return mapped_; }
   DiskStats stats() const;
 
+  /// `copy` follows from now on, and outlives the volume's last request.
+  void add_copy(VolumeMapCopy& copy) { copies_.push_back(&copy); }
+  /// The extent of `part`, counted from 1, for a copy; 0: none, or not for sure.
+  uint32_t extent_for_copy(uint32_t part) const {
+    return part < map_.size() && is_mapped(part) ? map_[part] : 0;
+  }
+  /// Where `offset` lies on the device, in the extent `extent`. Any thread.
+  uint64_t device_offset(uint64_t offset, uint32_t extent) const {
+    return table_.device_offset(extent) + (offset & (extent_bytes_ - 1));
+  }
+  uint64_t extent_bytes() const { return extent_bytes_; }
+
   /// Requests are accepted from now on; before, and after stop(), they are refused as stopped.
   void start() { online_ = true; }
   bool online() const { return online_; }
@@ -65,8 +83,8 @@ class LocalVolume final : public BlockDevice {
   /// Gives the parts from `first` to `end` their extents, durably. For thick volumes.
   Task<IoStatus> fill(uint32_t first, uint32_t end);
   /// Makes the volume `size_bytes` long for requests that come from now on; parts beyond stay
-  /// mapped until drop().
-  void set_size(uint64_t size_bytes);
+  /// mapped until drop(). On return the copies know.
+  Task<void> resize(uint64_t size_bytes);
   /// Gives back every part from `first` on, durably; nobody writes there any more.
   Task<IoStatus> drop(uint32_t first);
   /// Zeroes what the last part holds behind the volume's end, durably; a volume that grows shows
@@ -74,7 +92,6 @@ class LocalVolume final : public BlockDevice {
   Task<IoStatus> zero_behind_end();
 
  private:
-  class Relay;
   struct Slot;
   struct Pins;
   /// A stretch of a request in extents that are neighbours, or in none.
@@ -98,19 +115,16 @@ class LocalVolume final : public BlockDevice {
   uint32_t extent_of(uint32_t part) const { return map_[part] - 1; }
   void map(uint32_t part, uint32_t extent);
   void unmap(uint32_t part);
-  uint64_t device_offset(uint64_t offset, uint32_t extent) const {
-    return table_.device_offset(extent) + (offset & (extent_bytes_ - 1));
-  }
+  void set_size(uint64_t size_bytes);
+  Task<void> change_copies(VolumeMapChange change);
 
   // The fast way.
   bool neighbours(uint32_t first, uint32_t last) const;
   bool read_hole(IoRequest& request, uint32_t first, uint32_t last);
   bool pass_on(IoRequest& request, uint64_t offset, uint32_t extent, uint32_t count);
-  Slot& take_slot();
   void settle(Slot& slot);
-  void count(const IoRequest& request, TimeNs took_ns);
   void end_request();
-  static Relay relay(Slot& slot);
+  static Repeater relay(Slot& slot);
 
   // local_volume_slow.cc: what takes more than one request to the device
   Task<void> run_slow(IoRequest& request);
@@ -141,8 +155,8 @@ class LocalVolume final : public BlockDevice {
   bool online_ = false;
   size_t active_ = 0;
   WaitQueue changed_;  // no request is active, or a part is no longer coming
-  std::vector<std::unique_ptr<Slot>> slots_;
-  Slot* free_slots_ = nullptr;
+  SlotPool<Slot> slots_;
+  std::vector<VolumeMapCopy*> copies_;
   DiskStats stats_;
 };
 

@@ -53,7 +53,7 @@ Task<void> LocalVolume::run_slow(IoRequest& request) {
     request.status = co_await run_transfer(request);
   else
     request.status = co_await run_zero(request);
-  count(request, reactor_.now() - start_ns);
+  stats_.count(request, reactor_.now() - start_ns);
   reactor_.schedule(request.waiter);
   end_request();
 }
@@ -121,13 +121,23 @@ Task<IoStatus> LocalVolume::give_back(uint64_t offset, uint64_t length) {
   // The last part counts as whole if the volume ends in it.
   const uint64_t last = end == info_.size_bytes ? table_.geometry().extents_for(end)
                                                 : round_down(end, extent_bytes_) >> shift_;
+  std::vector<uint32_t> parts;
   std::vector<uint32_t> gone;
   for (uint64_t i = first; i < last; ++i) {
     const auto part = static_cast<uint32_t>(i);
     if (!is_mapped(part)) continue;
+    parts.push_back(part);
     gone.push_back(extent_of(part));
     unmap(part);
+    // Nobody may get another extent for it before the release below is in the table's queue.
+    map_[part] = kComing;
   }
+  if (parts.empty()) co_return IoStatus::ok;
+  VolumeMapChange change;
+  change.parts = parts;
+  co_await change_copies(change);
+  for (const uint32_t part : parts) map_[part] = 0;
+  changed_.notify_all();
   co_return co_await table_.release(gone);
 }
 

@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "base/uuid.h"
 #include "device/traffic.h"
+#include "runtime/block_device.h"
 
 namespace latte {
 
@@ -57,6 +58,11 @@ struct DiskStats {
   Histogram read_latency;
   Histogram write_latency;
   DeviceTraffic cloud;  ///< background work included
+
+  /// A request has ended after `took_ns`.
+  void count(const IoRequest& request, TimeNs took_ns);
+  /// Adds the requests of `other`, which serves the same disk.
+  void add_requests(const DiskStats& other);
 };
 
 struct HostStats {

@@ -207,7 +207,7 @@ Task<Result<void>> VolumeSpace::grow(size_t index, uint64_t size_bytes) {
     Super next = super_;
     next.volumes[index].size_bytes = size_bytes;
     status = co_await write_super(next);
-    if (status == IoStatus::ok) device.set_size(size_bytes);
+    if (status == IoStatus::ok) co_await device.resize(size_bytes);
   }
   if (status == IoStatus::ok) co_return Result<void>();
   co_return write_failed(device.name(), status);
@@ -219,7 +219,7 @@ Task<Result<void>> VolumeSpace::shrink(size_t index, uint64_t size_bytes) {
   next.volumes[index].size_bytes = size_bytes;
   IoStatus status = co_await write_super(next);
   if (status != IoStatus::ok) co_return write_failed(device.name(), status);
-  device.set_size(size_bytes);
+  co_await device.resize(size_bytes);
   status = co_await device.drop(static_cast<uint32_t>(geometry_.extents_for(size_bytes)));
   if (status == IoStatus::ok) co_return Result<void>();
   co_return on_volume(device.name(), Errc::io,

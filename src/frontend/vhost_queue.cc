@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <exception>
 #include <utility>
 
 #include "base/check.h"
@@ -33,34 +32,10 @@ void scatter(const std::byte* from, std::span<const iovec> to) {
 
 }  // namespace
 
-/// What the device resumes when a slot's request is done: made once, resumed again and again.
-class VhostQueue::SlotCoroutine {
- public:
-  struct promise_type {
-    SlotCoroutine get_return_object() {
-      return SlotCoroutine(std::coroutine_handle<promise_type>::from_promise(*this));
-    }
-    std::suspend_always initial_suspend() noexcept { return {}; }
-    std::suspend_always final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    [[noreturn]] void unhandled_exception() noexcept { std::terminate(); }
-  };
-  explicit SlotCoroutine(std::coroutine_handle<promise_type> handle) : handle_(handle) {}
-  SlotCoroutine(SlotCoroutine&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-  SlotCoroutine& operator=(SlotCoroutine&&) = delete;
-  ~SlotCoroutine() {
-    if (handle_) handle_.destroy();
-  }
-  std::coroutine_handle<> handle() const { return handle_; }
-
- private:
-  std::coroutine_handle<promise_type> handle_;
-};
-
 struct VhostQueue::Slot : ListNode {
   explicit Slot(VhostQueue& owner) : queue(owner), coroutine(run_slot(*this)) {}
   VhostQueue& queue;
-  SlotCoroutine coroutine;
+  Repeater coroutine;  ///< what the device resumes when the request is done
   Chain chain;
   BlkCommand command;
   GuestMemoryRef memory;
@@ -71,7 +46,7 @@ struct VhostQueue::Slot : ListNode {
   uint32_t ranges_done = 0;
 };
 
-VhostQueue::SlotCoroutine VhostQueue::run_slot(Slot& slot) {
+Repeater VhostQueue::run_slot(Slot& slot) {
   for (;;) {
     if (slot.queue.next_step(slot)) slot.queue.issue(slot);
     co_await std::suspend_always{};
@@ -169,7 +144,8 @@ bool VhostQueue::keep_polling() {
 
 void VhostQueue::note_arrivals(uint32_t count) {
   if (count == 0) return;
-  shared_.requests += count;
+  shared_.requests.store(shared_.requests.load(std::memory_order_relaxed) + count,
+                         std::memory_order_relaxed);
   if (shared_.polling != Polling::adaptive) return;
   const TimeNs now_ns = reactor_.now();
   const TimeNs gap_ns = std::min((now_ns - last_request_ns_) / count, kMaxGapNs);

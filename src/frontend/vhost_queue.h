@@ -19,7 +19,7 @@
 // VhostShared::data_bytes_max under way in the device.
 #pragma once
 
-#include <coroutine>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +30,7 @@
 #include "frontend/driver_call.h"
 #include "frontend/virtio_blk.h"
 #include "frontend/virtqueue.h"
+#include "runtime/repeater.h"
 #include "runtime/sync.h"
 #include "runtime/uring_reactor.h"
 
@@ -43,22 +44,23 @@ inline constexpr TimeNs kPollGapNs = 20 * kMicrosecond;
 /// ...and for this long after the last one.
 inline constexpr TimeNs kPollWindowNs = 50 * kMicrosecond;
 
-/// What the queues of one device share.
+/// What the queues of one device share that run on one reactor.
 struct VhostShared {
   VhostShared(UringReactor& owner, BlockDevice& target, std::string device_name)
       : reactor(owner), device(target), name(std::move(device_name)) {}
 
   UringReactor& reactor;
-  BlockDevice& device;
+  BlockDevice& device;     ///< the reactor's
   const std::string name;  ///< for the log, and the driver's GET_ID
   /// Whether queues look at their rings without being kicked.
   Polling polling = Polling::adaptive;
-  /// Most data under way: what copies and devices below may hold for this guest.
+  /// Most data under way: what copies and devices below may hold for this guest, here.
   uint64_t data_bytes_max = 64u << 20;
   uint64_t data_bytes = 0;
   /// The driver did not agree to flush: each write is durable before its answer.
   bool write_through = false;
-  uint64_t requests = 0;
+  /// Requests taken. Written here, read anywhere.
+  std::atomic<uint64_t> requests{0};
   /// Queues that wait until data under way has ended.
   std::vector<class VhostQueue*> short_of_room;
 };
@@ -91,7 +93,6 @@ class VhostQueue final : private TurnHook {
 
  private:
   struct Slot;
-  class SlotCoroutine;
   struct Watch : UringOp {
     VhostQueue* queue = nullptr;
   };
@@ -114,7 +115,7 @@ class VhostQueue final : private TurnHook {
   bool keep_polling();
   void watch_kick();
   static void on_kick(UringOp* op, int result);
-  static SlotCoroutine run_slot(Slot& slot);
+  static Repeater run_slot(Slot& slot);
 
   VhostShared& shared_;
   UringReactor& reactor_;

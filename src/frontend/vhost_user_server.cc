@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -12,48 +13,65 @@
 #include "frontend/vhost_user_session.h"
 
 namespace latte {
+namespace {
+
+/// Data under way on a lane, however many there are: some large requests.
+constexpr uint64_t kLeastDataBytes = 8u << 20;
+
+}  // namespace
 
 // What a session needs, and what outlives the server with it.
 struct VhostUserServer::State {
-  State(UringReactor& reactor, BlockDevice& device, std::string name)
-      : shared(reactor, device, std::move(name)), session_ended(reactor) {}
-  vhost::VhostShared shared;
+  State(UringReactor& home, BlockDevice& home_device, const std::string& name,
+        const std::vector<VhostLane>& lanes, Polling polling)
+      : device(home, home_device, name), session_ended(home) {
+    for (const VhostLane& lane : lanes) {
+      auto& shared = device.lanes.emplace_back(
+          std::make_unique<vhost::VhostShared>(*lane.reactor, *lane.device, name));
+      shared->polling = polling;
+      shared->data_bytes_max = std::max(shared->data_bytes_max / lanes.size(), kLeastDataBytes);
+    }
+  }
+  vhost::VhostDevice device;
   vhost::VhostUserSession* session = nullptr;
   WaitQueue session_ended;
   Deadline* gone = nullptr;  // stop() waits here
 };
 
 VhostUserServer::VhostUserServer(UringReactor& reactor, ListenSocket socket,
-                                 VhostUserServerOptions options, std::string name,
-                                 BlockDevice& device)
+                                 VhostUserServerOptions options, std::shared_ptr<State> state)
     : reactor_(reactor),
       options_(options),
-      state_(std::make_shared<State>(reactor, device, std::move(name))),
+      state_(std::move(state)),
       acceptor_(reactor, std::move(socket), "a front-end",
                 [this](int fd) { return take_front_end(fd); }) {
   LATTE_CHECK(options.queues > 0 && options.queues <= vhost::kMaxQueues);
-  state_->shared.polling = options.polling;
 }
 
 VhostUserServer::~VhostUserServer() = default;
 
-Result<std::unique_ptr<VhostUserServer>> VhostUserServer::listen(UringReactor& reactor,
-                                                                 const ListenAddress& address,
-                                                                 VhostUserServerOptions options,
-                                                                 std::string name,
-                                                                 BlockDevice& device) {
+Result<std::unique_ptr<VhostUserServer>> VhostUserServer::listen(
+    UringReactor& reactor, const ListenAddress& address, VhostUserServerOptions options,
+    std::string name, BlockDevice& device, std::vector<VhostLane> lanes) {
   if (address.kind != ListenAddress::Kind::unix_socket)
     return Error{Errc::invalid, fmt::format("vhost-user needs a unix socket, not {}: guest memory "
                                             "is passed as descriptors",
                                             address.to_string())};
   Result<ListenSocket> socket = ListenSocket::open(address);
   if (!socket) return socket.error();
+  if (lanes.empty()) lanes.push_back({&reactor, &device});
+  auto state = std::make_shared<State>(reactor, device, name, lanes, options.polling);
   return std::unique_ptr<VhostUserServer>(
-      new VhostUserServer(reactor, socket.take(), options, std::move(name), device));
+      new VhostUserServer(reactor, socket.take(), options, std::move(state)));
 }
 
 bool VhostUserServer::connected() const { return state_->session != nullptr; }
-uint64_t VhostUserServer::requests() const { return state_->shared.requests; }
+uint64_t VhostUserServer::requests() const {
+  uint64_t sum = 0;
+  for (const auto& lane : state_->device.lanes)
+    sum += lane->requests.load(std::memory_order_relaxed);
+  return sum;
+}
 
 void VhostUserServer::notify_config_changed() {
   if (state_->session != nullptr) state_->session->notify_config_changed();
@@ -70,7 +88,7 @@ Task<void> VhostUserServer::take_front_end(int fd) {
       log_warning(
           "disk {}: vhost front-end {} turned away: another one has the device; give each "
           "disk one guest",
-          state_->shared.name, describe_peer(fd));
+          state_->device.name, describe_peer(fd));
     ::close(fd);
     co_return;
   }
@@ -83,7 +101,7 @@ Task<void> VhostUserServer::take_front_end(int fd) {
 Task<void> VhostUserServer::serve(std::shared_ptr<State> state, uint32_t queues, int fd,
                                   std::string peer) {
   {
-    vhost::VhostUserSession session(state->shared, queues, UniqueFd(fd), std::move(peer));
+    vhost::VhostUserSession session(state->device, queues, UniqueFd(fd), std::move(peer));
     state->session = &session;
     if (state->gone != nullptr) session.begin_stop();
     co_await session.serve();

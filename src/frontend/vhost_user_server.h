@@ -1,17 +1,24 @@
-// VhostUserServer: one BlockDevice as a vhost-user-blk device on one unix socket.
+// VhostUserServer: one BlockDevice as a vhost-user-blk device on one unix socket. Its queues may
+// run on several reactors: the home reactor has the socket and the front-end's messages, each queue
+// belongs to one VhostLane.
 //
 // Invariants:
 //  1. One front-end at a time. Another one is turned away at once, unless the first has gone and
 //     only its requests under way are left: then it waits for their end.
 //  2. A front-end's session outlives the server if the device under it does not answer; it keeps
 //     what it needs alive. The device must outlive all of that.
-// Thread rule: the reactor's thread. Limits: one listening and one connected socket; what
-// VhostShared and VhostUserSession say.
+//  3. What a reactor's queues touch is that reactor's: its face of the device, its table of guest
+//     memory. They share nothing that changes but the guest's memory and the inflight region, where
+//     each queue has its own part.
+// Thread rule: the home reactor's thread. The lanes' reactors run until stop() has returned; at the
+// process's end they are stopped before the home reactor. Limits: one listening and one connected
+// socket; what VhostShared and VhostUserSession say.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "frontend/acceptor.h"
@@ -30,15 +37,23 @@ struct VhostUserServerOptions {
   TimeNs stop_ns = 5 * kSecond;
 };
 
+/// Where queues run, and the device as that reactor has it.
+struct VhostLane {
+  UringReactor* reactor = nullptr;
+  BlockDevice* device = nullptr;  ///< outlives the server
+};
+
 class VhostUserServer {
  public:
   /// Listens; a front-end waits in the backlog until start(). `name` is the device's, for the log
-  /// and for the guest (its first 20 bytes). `device` outlives the server.
-  /// Errors: as ListenSocket::open(); invalid (not a unix socket).
+  /// and for the guest (its first 20 bytes). `device` is the home reactor's, and outlives the
+  /// server. Queue i runs on lane i modulo their number; without `lanes` all are on the home
+  /// reactor. Errors: as ListenSocket::open(); invalid (not a unix socket).
   static Result<std::unique_ptr<VhostUserServer>> listen(UringReactor& reactor,
                                                          const ListenAddress& address,
                                                          VhostUserServerOptions options,
-                                                         std::string name, BlockDevice& device);
+                                                         std::string name, BlockDevice& device,
+                                                         std::vector<VhostLane> lanes = {});
   /// Not while it accepts front-ends: call stop() before.
   ~VhostUserServer();
   VhostUserServer(const VhostUserServer&) = delete;
@@ -60,7 +75,7 @@ class VhostUserServer {
   struct State;
 
   VhostUserServer(UringReactor& reactor, ListenSocket socket, VhostUserServerOptions options,
-                  std::string name, BlockDevice& device);
+                  std::shared_ptr<State> state);
   Task<void> take_front_end(int fd);
   static Task<void> serve(std::shared_ptr<State> state, uint32_t queues, int fd, std::string peer);
 

@@ -20,16 +20,21 @@ constexpr uint64_t kTransportFeatures =
 
 }  // namespace
 
-VhostUserSession::VhostUserSession(VhostShared& shared, uint32_t queues, UniqueFd fd,
+VhostUserSession::VhostUserSession(VhostDevice& device, uint32_t queues, UniqueFd fd,
                                    std::string peer)
-    : shared_(shared),
-      reactor_(shared.reactor),
-      channel_(shared.reactor, std::move(fd),
-               fmt::format("disk {}: vhost front-end {}", shared.name, peer)),
+    : device_(device),
+      reactor_(device.reactor),
+      channel_(device.reactor, std::move(fd),
+               fmt::format("disk {}: vhost front-end {}", device.name, peer)),
+      lanes_(device.lanes.size()),
       rings_(queues),
-      deadline_(shared.reactor),
-      changed_(shared.reactor) {
+      deadline_(device.reactor),
+      changed_(device.reactor) {
   LATTE_CHECK(queues > 0 && queues <= kMaxQueues);
+  LATTE_CHECK(!lanes_.empty());
+  for (size_t i = 0; i < lanes_.size(); ++i) lanes_[i].shared = device.lanes[i].get();
+  for (size_t i = 0; i < rings_.size(); ++i) rings_[i].lane = &lanes_[i % lanes_.size()];
+  use_features(0);
   note_.session = this;
   note_.complete = [](UringOp* op, int) {
     static_cast<ConfigNote*>(op)->session->changed_.notify_all();
@@ -109,7 +114,7 @@ Task<void> VhostUserSession::receive_messages() {
 
 uint64_t VhostUserSession::features_offered() const {
   return kTransportFeatures |
-         blk_features(shared_.device.info(), static_cast<uint32_t>(rings_.size()));
+         blk_features(device_.device.info(), static_cast<uint32_t>(rings_.size()));
 }
 
 Task<Result<void>> VhostUserSession::handle(const Message& message, Descriptors& descriptors) {
@@ -144,7 +149,7 @@ Task<Result<void>> VhostUserSession::handle(const Message& message, Descriptors&
     case Request::set_mem_table:
     case Request::add_mem_reg:
     case Request::rem_mem_reg:
-      co_return handle_memory(message, descriptors);
+      co_return co_await handle_memory(message, descriptors);
     case Request::get_inflight_fd:
     case Request::set_inflight_fd:
       co_return handle_inflight(message, descriptors);
@@ -169,9 +174,14 @@ Result<void> VhostUserSession::set_features(uint64_t features) {
     return refused(fmt::format("features {:#x} were not offered", features & ~features_offered()));
   if (features != features_ && any_running())
     return refused("features cannot change while rings run");
-  features_ = features;
-  shared_.write_through = !agreed(VIRTIO_BLK_F_FLUSH);
+  if (features != features_) use_features(features);
   return {};
+}
+
+/// While no ring runs.
+void VhostUserSession::use_features(uint64_t features) {
+  features_ = features;
+  for (const Lane& lane : lanes_) lane.shared->write_through = !agreed(VIRTIO_BLK_F_FLUSH);
 }
 
 Result<void> VhostUserSession::set_protocol_features(uint64_t features) {
@@ -184,7 +194,7 @@ Result<void> VhostUserSession::set_protocol_features(uint64_t features) {
 
 Result<void> VhostUserSession::get_config(const Message& message) {
   const virtio_blk_config config =
-      blk_config(shared_.device.info(), static_cast<uint32_t>(rings_.size()));
+      blk_config(device_.device.info(), static_cast<uint32_t>(rings_.size()));
   // Front-ends ask for what their own struct has; fields that ours lacks read as 0.
   std::array<std::byte, kMaxConfigAccessBytes> space{};
   static_assert(sizeof(config) <= kMaxConfigAccessBytes);
@@ -201,8 +211,8 @@ Result<void> VhostUserSession::get_config(const Message& message) {
 
 Task<void> VhostUserSession::reset() {
   co_await stop_rings();
-  for (Ring& ring : rings_) ring = Ring();
-  features_ = 0;
+  for (Ring& ring : rings_) ring.forget();
+  use_features(0);
   device_status_ = 0;
   inflight_.reset();
 }

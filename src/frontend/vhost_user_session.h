@@ -9,8 +9,11 @@
 //  3. A message that breaks the protocol ends the connection; one that can't be done is refused if
 //     the front-end asked for an answer, and ends the connection if not.
 //  4. When serve() ends nothing of the session is under way.
-// Thread rule: the reactor's thread. Limits: kMaxQueues rings; a front-end has kFirstMessageNs to
-// say something and kMessageNs to finish a message.
+//  5. A queue is made, told and destroyed on its lane's reactor; a message is done when the lanes
+//  it
+//     concerns are.
+// Thread rule: the home reactor's thread. Limits: kMaxQueues rings; a front-end has kFirstMessageNs
+// to say something and kMessageNs to finish a message.
 #pragma once
 
 #include <array>
@@ -25,6 +28,7 @@
 #include "frontend/vhost_queue.h"
 #include "frontend/vhost_user_channel.h"
 #include "frontend/vhost_user_protocol.h"
+#include "runtime/run_on.h"
 #include "runtime/sync.h"
 
 namespace latte::vhost {
@@ -32,11 +36,22 @@ namespace latte::vhost {
 inline constexpr TimeNs kFirstMessageNs = 10 * kSecond;
 inline constexpr TimeNs kMessageNs = 5 * kSecond;
 
+/// A device, and the reactors that run its queues.
+struct VhostDevice {
+  VhostDevice(UringReactor& home_reactor, BlockDevice& home_device, std::string device_name)
+      : reactor(home_reactor), device(home_device), name(std::move(device_name)) {}
+
+  UringReactor& reactor;  ///< home: messages
+  BlockDevice& device;    ///< as home has it
+  const std::string name;
+  std::vector<std::unique_ptr<VhostShared>> lanes;  ///< one at least; queue i is on lane i % size
+};
+
 class VhostUserSession {
  public:
-  /// Takes `fd`, a connected unix socket in blocking mode. `shared` outlives the session; `peer`
+  /// Takes `fd`, a connected unix socket in blocking mode. `device` outlives the session; `peer`
   /// names the front-end in the log.
-  VhostUserSession(VhostShared& shared, uint32_t queues, UniqueFd fd, std::string peer);
+  VhostUserSession(VhostDevice& device, uint32_t queues, UniqueFd fd, std::string peer);
   ~VhostUserSession();
 
   /// The whole life of the connection. Once only.
@@ -49,14 +64,22 @@ class VhostUserSession {
   bool ending() const;
 
  private:
+  /// The part of the session that is a lane's: touched on its reactor, or while it has no queue.
+  struct Lane {
+    VhostShared* shared = nullptr;
+    GuestMemoryRef memory;
+  };
   struct Ring {
+    Lane* lane = nullptr;
     uint32_t size = 0;
     uint32_t base = 0;
     bool has_addresses = false;
     bool enabled = false;
     RingAddresses addresses;
     std::unique_ptr<DriverCall> call;
-    std::unique_ptr<VhostQueue> queue;
+    std::unique_ptr<VhostQueue> queue;  // the lane's
+
+    void forget();
   };
   struct ConfigNote : UringOp {
     VhostUserSession* session = nullptr;
@@ -68,6 +91,7 @@ class VhostUserSession {
   Task<void> watch_deadline();
   Task<Result<void>> handle(const Message& message, Descriptors& descriptors);
   Result<void> set_features(uint64_t features);
+  void use_features(uint64_t features);
   Result<void> set_protocol_features(uint64_t features);
   Result<void> get_config(const Message& message);
   Task<void> reset();
@@ -77,23 +101,31 @@ class VhostUserSession {
   bool agreed(uint32_t bit) const { return (features_ >> bit & 1) != 0; }
 
   // vhost_user_setup.cc
-  Result<void> handle_memory(const Message& message, Descriptors& descriptors);
-  Result<void> use_memory(GuestMemory::Regions regions);
+  Task<Result<void>> handle_memory(const Message& message, Descriptors& descriptors);
+  Task<Result<void>> use_memory(GuestMemory::Regions regions);
   Result<void> handle_inflight(const Message& message, Descriptors& descriptors);
   Task<Result<void>> handle_ring(const Message& message, Descriptors& descriptors);
+  Task<Result<void>> set_call(Ring& ring, bool has_fd, Descriptors& descriptors);
   Task<Result<void>> start_ring(uint32_t index, UniqueFd kick);
+  Result<std::unique_ptr<Virtqueue>> make_virtqueue(uint32_t index) const;
   Task<void> stop_ring(Ring& ring);
   Task<void> stop_rings();
   bool any_running() const;
+  /// Has `function` done on the ring's reactor.
+  template <typename Function>
+  auto on_lane(const Ring& ring, Function function) {
+    return run_on(reactor_, ring.lane->shared->reactor, std::move(function));
+  }
 
-  VhostShared& shared_;
+  VhostDevice& device_;
   UringReactor& reactor_;
   VhostUserChannel channel_;
   uint64_t features_ = 0;
   uint64_t protocol_features_ = 0;
   uint64_t device_status_ = 0;
+  std::vector<Lane> lanes_;
   std::vector<Ring> rings_;
-  GuestMemoryRef memory_;
+  GuestMemory::Regions regions_;  // of the table that all lanes have
   std::shared_ptr<InflightRegion> inflight_;
   UniqueFd backend_channel_;
   ConfigNote note_;

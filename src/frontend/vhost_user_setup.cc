@@ -30,9 +30,18 @@ bool VhostUserSession::any_running() const {
                      [](const Ring& ring) { return ring.queue != nullptr; });
 }
 
-Result<void> VhostUserSession::handle_memory(const Message& message, Descriptors& descriptors) {
+/// As it was made, but for its reactor.
+void VhostUserSession::Ring::forget() {
+  LATTE_CHECK(!queue);
+  Lane* const same = lane;
+  *this = Ring();
+  lane = same;
+}
+
+Task<Result<void>> VhostUserSession::handle_memory(const Message& message,
+                                                   Descriptors& descriptors) {
   GuestMemory::Regions regions;
-  if (message.request != Request::set_mem_table && memory_) regions = memory_->regions();
+  if (message.request != Request::set_mem_table) regions = regions_;
   if (message.request == Request::rem_mem_reg) {
     const RegionDescription& gone = message.regions[0];
     const size_t removed = std::erase_if(regions, [&](const auto& region) {
@@ -40,25 +49,33 @@ Result<void> VhostUserSession::handle_memory(const Message& message, Descriptors
              region->description().user_address == gone.user_address;
     });
     if (removed == 0)
-      return refused(fmt::format("there is no memory region of {} bytes at guest address {:#x}",
-                                 gone.size, gone.guest_address));
-    return use_memory(std::move(regions));
+      co_return refused(fmt::format("there is no memory region of {} bytes at guest address {:#x}",
+                                    gone.size, gone.guest_address));
+    co_return co_await use_memory(std::move(regions));
   }
   for (uint32_t i = 0; i < message.region_count; ++i) {
     auto region = GuestRegion::map(message.regions[i], descriptors[i].get());
-    if (!region) return region.error();
+    if (!region) co_return region.error();
     regions.push_back(region.take());
   }
-  return use_memory(std::move(regions));
+  co_return co_await use_memory(std::move(regions));
 }
 
-Result<void> VhostUserSession::use_memory(GuestMemory::Regions regions) {
-  Result<GuestMemory*> made = GuestMemory::make(std::move(regions));
-  if (!made) return made.error();
-  memory_ = GuestMemoryRef(made.value());
-  for (Ring& ring : rings_)
-    if (ring.queue) ring.queue->set_memory(memory_);
-  return {};
+/// Each lane gets a table of its own: what it remembers and counts is not shared.
+Task<Result<void>> VhostUserSession::use_memory(GuestMemory::Regions regions) {
+  for (Lane& lane : lanes_) {
+    Result<GuestMemory*> made = GuestMemory::make(regions);
+    if (!made) co_return made.error();  // as for all of them: none has changed yet
+    GuestMemory* const table = made.value();
+    const auto use = [this, &lane, table] {
+      lane.memory = GuestMemoryRef(table);
+      for (Ring& ring : rings_)
+        if (ring.lane == &lane && ring.queue) ring.queue->set_memory(lane.memory);
+    };
+    co_await run_on(reactor_, lane.shared->reactor, use);
+  }
+  regions_ = std::move(regions);
+  co_return Result<void>();
 }
 
 Result<void> VhostUserSession::handle_inflight(const Message& message, Descriptors& descriptors) {
@@ -114,22 +131,13 @@ Task<Result<void>> VhostUserSession::handle_ring(const Message& message, Descrip
       if (!message.has_fd)
         co_return refused("a ring without a kick descriptor would have to be polled for ever");
       co_return co_await start_ring(message.ring, std::move(descriptors[0]));
-    case Request::set_vring_call: {
-      std::unique_ptr<DriverCall> call;
-      if (message.has_fd) {
-        auto made = DriverCall::make(descriptors[0].get());
-        if (!made) co_return made.error();
-        call = made.take();
-      }
-      if (ring.queue) ring.queue->set_call(call.get());
-      ring.call = std::move(call);
-      break;
-    }
+    case Request::set_vring_call:
+      co_return co_await set_call(ring, message.has_fd, descriptors);
     case Request::set_vring_err:
       break;  // errors are in the log
     case Request::set_vring_enable:
       ring.enabled = message.value != 0;
-      if (ring.queue) ring.queue->set_enabled(ring.enabled);
+      if (ring.queue) co_await on_lane(ring, [&ring] { ring.queue->set_enabled(ring.enabled); });
       break;
     default:
       LATTE_CHECK(false);
@@ -137,12 +145,42 @@ Task<Result<void>> VhostUserSession::handle_ring(const Message& message, Descrip
   co_return Result<void>();
 }
 
+Task<Result<void>> VhostUserSession::set_call(Ring& ring, bool has_fd, Descriptors& descriptors) {
+  std::unique_ptr<DriverCall> call;
+  if (has_fd) {
+    auto made = DriverCall::make(descriptors[0].get());
+    if (!made) co_return made.error();
+    call = made.take();
+  }
+  DriverCall* const next = call.get();
+  if (ring.queue) co_await on_lane(ring, [&ring, next] { ring.queue->set_call(next); });
+  ring.call = std::move(call);
+  co_return Result<void>();
+}
+
 Task<Result<void>> VhostUserSession::start_ring(uint32_t index, UniqueFd kick) {
   Ring& ring = rings_[index];
   co_await stop_ring(ring);
   if (!is_event(kick.get())) co_return refused("the kick descriptor is no eventfd");
-  if (!memory_ || ring.size == 0 || !ring.has_addresses)
+  if (regions_.empty() || ring.size == 0 || !ring.has_addresses)
     co_return refused(fmt::format("ring {} has no memory, size or addresses yet", index));
+  // Without protocol features rings begin enabled; SET_VRING_ENABLE belongs to them.
+  if ((features_ & kFeatureProtocol) == 0) ring.enabled = true;
+  const auto start = [this, index, &ring, &kick]() -> Result<void> {
+    auto made = make_virtqueue(index);
+    if (!made) return made.error();
+    ring.queue = std::make_unique<VhostQueue>(*ring.lane->shared, index, made.take(), ring.size,
+                                              ring.lane->memory, std::move(kick), ring.call.get());
+    ring.queue->start();
+    ring.queue->set_enabled(ring.enabled);
+    return {};
+  };
+  co_return co_await on_lane(ring, start);
+}
+
+/// On the ring's reactor.
+Result<std::unique_ptr<Virtqueue>> VhostUserSession::make_virtqueue(uint32_t index) const {
+  const Ring& ring = rings_[index];
   Virtqueue::Setup setup;
   setup.size = ring.size;
   setup.addresses = ring.addresses;
@@ -151,25 +189,20 @@ Task<Result<void>> VhostUserSession::start_ring(uint32_t index, UniqueFd kick) {
   setup.indirect = agreed(VIRTIO_RING_F_INDIRECT_DESC);
   const bool packed = agreed(VIRTIO_F_RING_PACKED);
   if (inflight_ && inflight_->packed() != packed)
-    co_return refused("the inflight region is of the other kind of rings");
+    return refused("the inflight region is of the other kind of rings");
   setup.inflight = InflightRegion::queue(inflight_, index);
-  auto made =
-      packed ? Virtqueue::make_packed(setup, *memory_) : Virtqueue::make_split(setup, *memory_);
-  if (!made) co_return made.error();
-  ring.queue = std::make_unique<VhostQueue>(shared_, index, made.take(), ring.size, memory_,
-                                            std::move(kick), ring.call.get());
-  ring.queue->start();
-  // Without protocol features rings begin enabled; SET_VRING_ENABLE belongs to them.
-  if ((features_ & kFeatureProtocol) == 0) ring.enabled = true;
-  ring.queue->set_enabled(ring.enabled);
-  co_return Result<void>();
+  const GuestMemory& memory = *ring.lane->memory;
+  return packed ? Virtqueue::make_packed(setup, memory) : Virtqueue::make_split(setup, memory);
 }
 
 Task<void> VhostUserSession::stop_ring(Ring& ring) {
   if (!ring.queue) co_return;
-  co_await ring.queue->stop();
-  ring.base = ring.queue->base();
-  ring.queue.reset();
+  const auto stop = [&ring]() -> Task<void> {
+    co_await ring.queue->stop();
+    ring.base = ring.queue->base();
+    ring.queue.reset();
+  };
+  co_await on_lane(ring, stop);
 }
 
 Task<void> VhostUserSession::stop_rings() {

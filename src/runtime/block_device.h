@@ -57,6 +57,16 @@ struct IoRequest : ListNode {
   std::coroutine_handle<> waiter;  ///< scheduled on completion
   void* device_private = nullptr;  ///< the device's while the request is with it
   uint64_t device_number = 0;      ///< likewise
+
+  /// Asks for what `other` asks for, with its memory, at `at` instead.
+  void ask_as(const IoRequest& other, uint64_t at) {
+    op = other.op;
+    fua = other.fua;
+    offset = at;
+    length = other.length;
+    iov = other.iov;
+    iov_count = other.iov_count;
+  }
 };
 
 /// A run of blocks and whether they hold data.

@@ -98,9 +98,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"SyntaxLetterInWrongPlace", "\xc3\xa9 = 1\n", "run.toml:1:"},
         Mistake{"Empty", "", "pool is missing; add it"},
         Mistake{"NoDisk", kPool, "disk is missing"},
-        Mistake{
-            "UnknownKey", kPool + "sise = 1\n" + kDisk,
-            "run.toml:4:1: pool.sise is no known key; allowed here are path, size, volumes, segment_size"},
+        Mistake{"UnknownKey", kPool + "sise = 1\n" + kDisk,
+                "run.toml:4:1: pool.sise is no known key; allowed here are path, size, volumes, "
+                "segment_size"},
         Mistake{"UnknownTable", kPool + kDisk + "[metrics]\n", "metrics is no known key"},
         Mistake{"WrongType", "[pool]\npath = 7\n", "run.toml:2:8: pool.path = 7 is no text"},
         Mistake{"DiskNotAList", kPool + "[disk]\nname = \"db\"\n", "write [[disk]]"},
@@ -157,8 +157,14 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"VhostQueues", kPool + kDisk + "vhost_queues = 17\n", "a number from 1 to 16"},
         Mistake{"Polling", kPool + kDisk + "[reactor]\npolling = \"often\"\n",
                 "\"adaptive\", \"always\" or \"never\""},
-        Mistake{"Core", kPool + kDisk + "[reactor]\ncore = 1024\n", "a number from 0 to 1023"},
-        Mistake{"CoreIsNoNumber", kPool + kDisk + "[reactor]\ncore = \"0\"\n", "is no core"},
+        Mistake{"Core", kPool + kDisk + "[reactor]\ncores = [1024]\n", "numbers from 0 to 1023"},
+        Mistake{"CoreIsNoNumber", kPool + kDisk + "[reactor]\ncores = [\"0\"]\n", "is no core"},
+        Mistake{"NoCores", kPool + kDisk + "[reactor]\ncores = []\n", "write 1 to 64"},
+        Mistake{"CoreTwice", kPool + kDisk + "[reactor]\ncores = [1, 1]\n", "is there twice"},
+        Mistake{"NoThreads", kPool + kDisk + "[reactor]\nthreads = 0\n", "from 1 to 64"},
+        Mistake{"ThreadsAndCores", kPool + kDisk + "[reactor]\nthreads = 3\ncores = [0, 1]\n",
+                "contradict each other"},
+        Mistake{"NumaNode", kPool + kDisk + "[reactor]\nnuma_node = 999\n", "`lscpu` lists"},
         Mistake{"VhostSocketIsNbds", kPool + kDisk + "vhost = \"unix:db.sock\"\n",
                 "is path /srv/latte/db.sock, which disk.nbd in line 8 is already"},
         Mistake{"TwoTcpPorts",
@@ -177,7 +183,7 @@ TEST(Config, VhostAloneIsEnough) {
   const auto config = parse_config(
       kPool +
           "[[disk]]\nname = \"a\"\nsize = 4096\ncloud = \"file:a\"\nvhost = \"unix:a.vhost\"\n"
-          "vhost_queues = 2\n[reactor]\npolling = \"never\"\ncore = 3\n",
+          "vhost_queues = 2\n[reactor]\npolling = \"never\"\ncores = [3, 1]\n",
       "run.toml", "/srv/latte");
   ASSERT_TRUE(config.ok()) << config.error().message;
   const DiskConfig& disk = config.value().disks[0];
@@ -187,7 +193,8 @@ TEST(Config, VhostAloneIsEnough) {
   EXPECT_EQ(disk.vhost_options.queues, 2u);
   EXPECT_EQ(disk.vhost_options.polling, Polling::never);
   EXPECT_EQ(config.value().reactor.polling, Polling::never);
-  EXPECT_EQ(config.value().reactor.core, 3u);
+  EXPECT_EQ(config.value().reactor.threads, 2u);
+  EXPECT_EQ(config.value().reactor.cores, (std::vector<unsigned>{3, 1}));
 }
 
 TEST(Config, ReadsLocalDisks) {
