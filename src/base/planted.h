@@ -31,6 +31,9 @@ enum class Planted {
   stale_epoch_accepted,
   apply_unshipped,
   forget_lost_blocks,
+  skip_buffer_replay,
+  buffer_flush_skips_memory,
+  stale_buffer_read,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -53,6 +56,9 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::stale_epoch_accepted, std::string_view("stale_epoch_accepted")},
     std::pair{Planted::apply_unshipped, std::string_view("apply_unshipped")},
     std::pair{Planted::forget_lost_blocks, std::string_view("forget_lost_blocks")},
+    std::pair{Planted::skip_buffer_replay, std::string_view("skip_buffer_replay")},
+    std::pair{Planted::buffer_flush_skips_memory, std::string_view("buffer_flush_skips_memory")},
+    std::pair{Planted::stale_buffer_read, std::string_view("stale_buffer_read")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

@@ -16,6 +16,21 @@ std::string Uuid::to_string() const {
   return text;
 }
 
+std::optional<Uuid> Uuid::parse(std::string_view text) {
+  Uuid id;
+  size_t digits = 0;
+  for (const char c : text) {
+    const bool number = c >= '0' && c <= '9';
+    const bool letter = c >= 'a' && c <= 'f';
+    if (c == '-') continue;
+    if ((!number && !letter) || digits == 2 * id.bytes.size()) return std::nullopt;
+    uint8_t& byte = id.bytes[digits++ / 2];
+    byte = static_cast<uint8_t>(byte << 4 | (number ? c - '0' : c - 'a' + 10));
+  }
+  // The hyphens, too, stand where they belong.
+  return id.to_string() == text ? std::optional(id) : std::nullopt;
+}
+
 Uuid Uuid::from_random(uint64_t high, uint64_t low) {
   Uuid id;
   std::memcpy(id.bytes.data(), &high, 8);

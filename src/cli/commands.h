@@ -21,11 +21,12 @@ inline constexpr int kExitCannotRun = 2;
 
 struct Arguments {
   std::string config_file;
-  std::string disk;           ///< drain (empty: all) and takeover
-  bool json = false;          ///< status
-  bool keep_going = false;    ///< serve
-  VolumeCommand volume{};     ///< volume
-  std::string volume_size{};  ///< as it was written
+  std::string disk;                    ///< drain (empty: all) and takeover
+  bool json = false;                   ///< status
+  bool keep_going = false;             ///< serve
+  std::string give_up_write_buffer{};  ///< serve: an id; empty: none
+  VolumeCommand volume{};              ///< volume
+  std::string volume_size{};           ///< as it was written
 };
 
 int run_create(const Arguments& arguments);

@@ -46,6 +46,11 @@ at once. A crash or SIGKILL loses no acknowledged write: the next start recovers
 If a disk can't be served, that is said and nothing is; with --keep-going the others are served, and
 `latte status` shows the disk as "failed" with the reason.
 
+After a crash the server needs the write buffer of the one before (pool.write_buffer_directory): writes
+that were acknowledged may be nowhere else. If the machine was not restarted since and the buffer is gone
+all the same, the start is refused and names its id; --give-up-write-buffer ID starts without it, as after
+a loss of power: what was flushed is there.
+
 EXIT STATUS
   0   stopped by a signal
   1   the pool or a disk can't be served (another latte serve has the pool, for example)

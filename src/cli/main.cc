@@ -87,9 +87,13 @@ int run(int argc, char** argv) {
       add_volume_actions(*sub, arguments);
     else
       add_config(*sub, arguments);
-    if (name == "serve")
+    if (name == "serve") {
       sub->add_flag("--keep-going", arguments.keep_going,
                     "Serve the disks that can be served if others can't");
+      sub->add_option("--give-up-write-buffer", arguments.give_up_write_buffer,
+                      "Start without the write buffer of this id, which is gone")
+          ->type_name("ID");
+    }
     if (name == "status")
       sub->add_flag("--json", arguments.json, "Print JSON (docs/reference/status.md) on one line");
     if (name == "drain") sub->add_option("DISK", arguments.disk, "Its name; all disks if left out");

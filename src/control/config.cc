@@ -219,6 +219,8 @@ class Parser {
         {"size", true, size(config_.pool.size_bytes, kBlockBytes)},
         {"volumes", false, [this](auto& n, auto& k) { return read_volumes(n, k); }},
         {"segment_size", false, [this](auto& n, auto& k) { return read_segment_size(n, k); }},
+        {"write_buffer", false, [this](auto& n, auto& k) { return read_write_buffer(n, k); }},
+        {"write_buffer_directory", false, path(config_.pool.write_buffer_directory)},
     };
     return read_table(inner, key, keys);
   }
@@ -231,6 +233,20 @@ class Parser {
     return fail(node, key,
                 fmt::format("is too small; write at least {}, or 0 for no local disks",
                             format_size(kMinVolumesBytes)));
+  }
+  bool read_write_buffer(const toml::node& node, const std::string& key) {
+    uint64_t& bytes = config_.pool.write_buffer_bytes;
+    const auto* number = node.as_integer();
+    if (number != nullptr && number->get() == 0) {
+      bytes = 0;
+      return true;
+    }
+    if (!size(bytes, kBlockBytes)(node, key)) return false;
+    config_.pool.write_buffer_required = true;
+    if (bytes >= kMinWriteBufferBytes && bytes <= kMaxWriteBufferBytes) return true;
+    return fail(node, key,
+                fmt::format("is not allowed; write a size from {} to {}, or 0 for no buffer",
+                            format_size(kMinWriteBufferBytes), format_size(kMaxWriteBufferBytes)));
   }
   bool read_segment_size(const toml::node& node, const std::string& key) {
     uint64_t& bytes = config_.pool.options.segment_bytes;

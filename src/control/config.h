@@ -15,6 +15,7 @@
 
 #include "base/logging.h"
 #include "base/result.h"
+#include "base/uuid.h"
 #include "control/core_list.h"
 #include "device/throttle.h"
 #include "disk/host.h"
@@ -36,6 +37,11 @@ inline constexpr uint64_t kMinSegmentsPerDisk = 2;
 /// Smallest area for local disks: less is nothing but its table.
 inline constexpr uint64_t kMinVolumesBytes = 4u << 20;
 
+/// Memory for acknowledged writes on their way to the pool.
+inline constexpr uint64_t kDefaultWriteBufferBytes = 16u << 20;
+inline constexpr uint64_t kMinWriteBufferBytes = 1u << 20;
+inline constexpr uint64_t kMaxWriteBufferBytes = 1u << 30;
+
 /// Most reactor threads: queues of one disk spread over no more, and each has a ring in the kernel.
 inline constexpr unsigned kMaxReactors = 64;
 
@@ -44,6 +50,10 @@ struct PoolConfig {
   uint64_t size_bytes = 0;     ///< of the log; multiple of kBlockBytes
   uint64_t volumes_bytes = 0;  ///< of the area for local disks behind it; likewise; 0: none
   PoolOptions options;
+  uint64_t write_buffer_bytes = kDefaultWriteBufferBytes;  ///< 0: none
+  bool write_buffer_required = false;                      ///< it is in the file
+  std::string write_buffer_directory = "/dev/shm";
+  Uuid give_up_write_buffer{};  ///< from the command line; nil: none
 
   /// Of the file or block device.
   uint64_t device_bytes() const { return size_bytes + volumes_bytes; }

@@ -88,6 +88,12 @@ constexpr Metric kMetrics[] = {
     server_metric(
         "latte_pool_written_bytes_total", "counter", "bytes", kWritten,
         [](Server s) { return count(s.host.pool.written.metadata); }, "cause=\"metadata\""),
+    server_metric("latte_pool_write_buffer_size_bytes", "gauge", "bytes",
+                  "Memory for acknowledged writes on their way to the pool; 0 without it",
+                  [](Server s) { return count(s.write_buffer.size_bytes); }),
+    server_metric("latte_pool_write_buffer_used_bytes", "gauge", "bytes",
+                  "Acknowledged writes on their way to the pool",
+                  [](Server s) { return count(s.write_buffer.used_bytes); }),
     server_metric("latte_volumes_size_bytes", "gauge", "bytes",
                   "Room for volumes in the pool's volume area; 0 without one",
                   [](Server s) { return s.volumes ? count(s.volumes->size_bytes) : 0; }),

@@ -35,13 +35,36 @@ Result<std::unique_ptr<Node>> Node::open(const Config& config, Options options) 
   node->pool_ = pool.take();
   const Result<void> locked = node->lock_pool();
   if (!locked) return locked.error();
-  node->host_ = std::make_unique<Host>(node->engine_->reactor(), *node->pool_);
+  const Result<void> buffered = node->open_buffer(config.pool);
+  if (!buffered) return node->pool_error(buffered.error());
+  node->host_ = std::make_unique<Host>(node->engine_->reactor(), *node->buffer_);
   if (!options.read_pool) return node;
   const Result<void> read = node->engine_->call([&] { return node->host_->open_pool(); });
   if (!read) return Error{read.error().code, "pool: " + read.error().message};
   node->pool_read_ = true;
   node->open_volumes(config.pool);
   return node;
+}
+
+// Why the pool can't be opened: what its write buffer says, unless it is no pool at all.
+Error Node::pool_error(const Error& of_buffer) {
+  Host unbuffered(engine_->reactor(), *pool_);
+  const Result<void> read = engine_->call([&] { return unbuffered.open_pool(); });
+  const Error& error = read ? of_buffer : read.error();
+  return Error{error.code, "pool: " + error.message};
+}
+
+Result<void> Node::open_buffer(const PoolConfig& pool) {
+  buffer_memory_ = std::make_unique<ShmBufferMemory>(pool.write_buffer_directory);
+  buffer_ = std::make_unique<WriteBuffer>(engine_->reactor(), *pool_, *buffer_memory_);
+  WriteBuffer::Options options;
+  options.size_bytes = pool.write_buffer_bytes;
+  options.required = pool.write_buffer_required;
+  options.read_only = options_.access == Access::read_only;
+  options.give_up = pool.give_up_write_buffer;
+  const Result<void> opened = engine_->call([&] { return buffer_->open(options); });
+  buffer_open_ = opened.ok();
+  return opened;
 }
 
 void Node::open_volumes(const PoolConfig& pool) {
@@ -130,11 +153,16 @@ Result<HybridDisk*> Node::attach(const DiskConfig& disk) {
 }
 
 Result<void> Node::stop_host() {
-  if (!pool_read_ || std::exchange(host_stopped_, true)) return {};
-  const Result<void> volumes_stopped =
-      volumes_ ? engine_->call([&] { return volumes_->stop(); }) : Result<void>();
-  const Result<void> stopped = engine_->call([&] { return host_->stop(); });
-  return stopped ? volumes_stopped : stopped;
+  if (std::exchange(stopped_, true)) return {};
+  const auto end = [&](bool there, auto stop) {
+    return there ? engine_->call(stop) : Result<void>();
+  };
+  const Result<void> volumes_stopped = end(volumes_ != nullptr, [&] { return volumes_->stop(); });
+  const Result<void> stopped = end(pool_read_, [&] { return host_->stop(); });
+  // Last: the pool's log goes through it.
+  const Result<void> closed = end(buffer_open_, [&] { return buffer_->close(); });
+  if (!stopped) return stopped;
+  return volumes_stopped ? closed : volumes_stopped;
 }
 
 Node::~Node() {

@@ -16,6 +16,8 @@
 #include "control/engine_thread.h"
 #include "device/file_cloud_volume.h"
 #include "device/file_device.h"
+#include "device/shm_buffer_memory.h"
+#include "device/write_buffer.h"
 #include "disk/host.h"
 #include "disk/volume_space.h"
 
@@ -62,6 +64,9 @@ class Node {
 
   EngineThread& engine() { return *engine_; }
   Host& host() { return *host_; }
+  /// Bytes of the pool's write buffer, and how many of them are on their way to the pool. Engine
+  /// thread.
+  const WriteBuffer& write_buffer() const { return *buffer_; }
   uint64_t pool_size_bytes() const { return pool_->info().size_bytes; }
 
   static constexpr int kLockWaitMs = 2000;
@@ -69,16 +74,21 @@ class Node {
  private:
   explicit Node(Options options) : options_(options) {}
   Result<void> lock_pool();
+  Result<void> open_buffer(const PoolConfig& pool);
+  Error pool_error(const Error& of_buffer);
 
   const Options options_;
   std::unique_ptr<EngineThread> engine_;  // its reactor outlives everything below
   std::unique_ptr<FileDevice> pool_;
+  std::unique_ptr<ShmBufferMemory> buffer_memory_;
+  std::unique_ptr<WriteBuffer> buffer_;  // before the pool's log
   std::vector<std::unique_ptr<FileCloudVolume>> clouds_;
   std::unique_ptr<Host> host_;
   std::unique_ptr<VolumeSpace> volumes_;
   Error volumes_error_{};  // why there is none
   bool pool_read_ = false;
-  bool host_stopped_ = false;
+  bool buffer_open_ = false;
+  bool stopped_ = false;
 };
 
 }  // namespace latte

@@ -163,6 +163,8 @@ StatusSnapshot Server::collect() {
   StatusSnapshot snapshot = node_->engine().call([&] {
     StatusSnapshot result;
     result.host = node_->host().stats();
+    const WriteBuffer& buffer = node_->write_buffer();
+    result.write_buffer = WriteBufferFacts{buffer.size_bytes(), buffer.used_bytes()};
     if (const auto volumes = node_->volumes()) {
       result.volumes = VolumesFacts{volumes.value()->size_bytes(), volumes.value()->free_bytes()};
       for (DiskStats& stats : volumes.value()->stats())

@@ -29,17 +29,19 @@ Json traffic_json(const DeviceTraffic& traffic) {
               {"errors", traffic.errors}};
 }
 
-Json pool_json(const PoolStats& pool) {
-  return Json{{"size_bytes", pool.size_bytes},
-              {"used_bytes", pool.used_bytes},
-              {"dirty_bytes", pool.dirty_bytes},
-              {"written_bytes",
-               {{"user", pool.written.user},
-                {"admission", pool.written.admission},
-                {"reinsertion", pool.written.reinsertion},
-                {"metadata", pool.written.metadata}}},
-              {"index_bytes", pool.index_bytes},
-              {"failed", pool.failed}};
+Json pool_json(const PoolStats& pool, const WriteBufferFacts& buffer) {
+  return Json{
+      {"size_bytes", pool.size_bytes},
+      {"used_bytes", pool.used_bytes},
+      {"dirty_bytes", pool.dirty_bytes},
+      {"written_bytes",
+       {{"user", pool.written.user},
+        {"admission", pool.written.admission},
+        {"reinsertion", pool.written.reinsertion},
+        {"metadata", pool.written.metadata}}},
+      {"index_bytes", pool.index_bytes},
+      {"failed", pool.failed},
+      {"write_buffer", {{"size_bytes", buffer.size_bytes}, {"used_bytes", buffer.used_bytes}}}};
 }
 
 // What both kinds of disk have beside the contract's first keys.
@@ -194,7 +196,7 @@ Json status_json(const StatusSnapshot& snapshot) {
     volumes = Json{{"size_bytes", snapshot.volumes->size_bytes},
                    {"free_bytes", snapshot.volumes->free_bytes}};
   return Json{{"version", LATTE_VERSION},
-              {"pool", pool_json(snapshot.host.pool)},
+              {"pool", pool_json(snapshot.host.pool, snapshot.write_buffer)},
               {"disks", std::move(disks)},
               {"uptime_seconds", snapshot.uptime_s},
               {"volumes", std::move(volumes)}};

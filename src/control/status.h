@@ -34,8 +34,15 @@ struct VolumesFacts {
   uint64_t free_bytes = 0;  ///< of it in no volume
 };
 
+/// The pool's write buffer.
+struct WriteBufferFacts {
+  uint64_t size_bytes = 0;  ///< 0: none
+  uint64_t used_bytes = 0;  ///< acknowledged, on their way to the pool
+};
+
 struct StatusSnapshot {
   HostStats host;
+  WriteBufferFacts write_buffer;
   std::optional<VolumesFacts> volumes;  ///< none if the pool has no such area
   std::vector<DiskFacts> disks;         ///< all of the configuration, in its order
   uint64_t uptime_s = 0;

@@ -33,12 +33,7 @@ Task<void> RetryingDevice::run(IoRequest& request) {
   IoStatus status = IoStatus::ok;
   for (;;) {
     IoRequest attempt;
-    attempt.op = request.op;
-    attempt.fua = request.fua;
-    attempt.offset = request.offset;
-    attempt.length = request.length;
-    attempt.iov = request.iov;
-    attempt.iov_count = request.iov_count;
+    attempt.ask_as(request, request.offset);
     const bool is_read = request.op == IoOp::read;
     if (is_read) {
       ++traffic_.reads;

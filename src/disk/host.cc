@@ -4,6 +4,7 @@
 
 #include "base/logging.h"
 #include "base/planted.h"
+#include "device/write_buffer_format.h"
 #include "disk/cloud_super.h"
 #include "disk/hybrid_disk.h"
 #include "disk/pool.h"
@@ -37,6 +38,8 @@ Task<Result<void>> Host::format_pool(Reactor& reactor, BlockDevice& pool_device,
     co_return Error{Errc::exists, fmt::format("{}: holds a pool already{}{}; it was left alone",
                                               pool_device.info().name, existing ? "" : ": ",
                                               existing ? "" : existing.error().message)};
+  static_assert(kBufferMarkOffset == log::kNotesOffset &&
+                kBufferMarkCopies * kBlockBytes == log::kNotesBytes);  // the write buffer's mark
   log::SegmentSpace::Options space;
   space.kind = log::SpaceKind::pool;
   space.segment_bytes = options.segment_bytes;

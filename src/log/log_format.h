@@ -34,6 +34,11 @@ inline constexpr uint32_t kRecordMagic = 0x4345524cu;              // "LREC"
 /// Which of the two logs a space holds.
 enum class SpaceKind : uint32_t { pool = 1, cloud_log = 2 };
 
+/// Two blocks behind the superblocks that a space leaves to who owns its device (a pool's write
+/// buffer); a new space zeroes them.
+inline constexpr uint64_t kNotesOffset = 8192;
+inline constexpr uint64_t kNotesBytes = 8192;
+
 /// Disks one space can hold. 32 slots of 112 bytes fit the superblock.
 inline constexpr size_t kMaxStreams = 32;
 inline constexpr size_t kNameBytes = 64;

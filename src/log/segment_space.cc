@@ -10,8 +10,9 @@
 namespace latte::log {
 namespace {
 
-constexpr uint64_t kFirstSegmentOffset = 64u
-                                         << 10;  // room for the superblocks, aligned for any device
+// Room for the superblocks and the notes, aligned for any device.
+constexpr uint64_t kFirstSegmentOffset = 64u << 10;
+static_assert(kNotesOffset + kNotesBytes <= kFirstSegmentOffset && kNotesBytes == 2 * kBlockBytes);
 
 SpaceSuper newest_of(const Result<SpaceSuper>& a, const Result<SpaceSuper>& b) {
   if (!a) return b.value();
@@ -40,6 +41,9 @@ Task<Result<void>> SegmentSpace::format(BlockDevice& device, Options options) {
                                 kFirstSegmentOffset + 2ull * options.segment_bytes)};
   Buffer block(2 * kBlockBytes);
   std::memset(block.data(), 0, block.size());
+  // What others noted there was about what was here before.
+  IoStatus status = co_await device.write(kNotesOffset, block.span());
+  if (status == IoStatus::ok) status = co_await device.flush();
   SpaceSuper super{};
   super.kind = options.kind;
   super.segment_bytes = static_cast<uint32_t>(options.segment_bytes);
@@ -51,7 +55,7 @@ Task<Result<void>> SegmentSpace::format(BlockDevice& device, Options options) {
   // Both copies at once: a space is new only while neither is valid.
   std::memcpy(block.data(), &super, sizeof(super));
   std::memcpy(block.data() + kBlockBytes, &super, sizeof(super));
-  IoStatus status = co_await device.write(0, block.span());
+  if (status == IoStatus::ok) status = co_await device.write(0, block.span());
   if (status == IoStatus::ok) status = co_await device.flush();
   if (status != IoStatus::ok)
     co_return Error{Errc::io, fmt::format("{}: writing the superblock failed: {}",

@@ -9,9 +9,10 @@ namespace latte::simtest {
 namespace {
 constexpr TimeNs kPatienceNs = 300 * kSecond;
 
-Task<void> stop_host(Host* host, bool* clean, bool* done) {
-  const Result<void> stopped = co_await host->stop();
-  *clean = stopped.ok();
+Task<void> stop_host(Machine* machine, bool* clean, bool* done) {
+  const Result<void> stopped = co_await machine->host().stop();
+  const bool closed = co_await machine->close_buffer();
+  *clean = stopped.ok() && closed;
   *done = true;
 }
 
@@ -184,7 +185,7 @@ void Scenario::stop_cleanly() {
   }
   bool done = false;
   bool clean = false;
-  machine.spawn(stop_host(&machine.host(), &clean, &done));
+  machine.spawn(stop_host(&machine, &clean, &done));
   if (!wait("clean stop", kPatienceNs, [&] { return done; })) return;
   if (!clean && !machine.suspect &&
       std::none_of(run_.disks.begin(), run_.disks.end(),

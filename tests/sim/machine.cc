@@ -11,6 +11,18 @@ constexpr int kMaxTries = 300;
 constexpr TimeNs kRetryNs = 200 * kMillisecond;
 }  // namespace
 
+Result<std::span<std::byte>> SimBufferMemory::open(const Uuid& id) {
+  const auto found = buffers_.find(id);
+  if (found == buffers_.end()) return Error{Errc::not_found, name(id) + " is gone"};
+  return found->second.span();
+}
+
+Result<std::span<std::byte>> SimBufferMemory::create(const Uuid& id, size_t bytes) {
+  Buffer& buffer = buffers_[id] = Buffer(bytes);
+  std::fill(buffer.span().begin(), buffer.span().end(), std::byte{0});
+  return buffer.span();
+}
+
 Machine::~Machine() {
   if (running()) kill(false);
 }
@@ -42,7 +54,8 @@ void Machine::start(TimeNs clock_offset_ns) {
   reactor_ = std::make_unique<sim::SimReactor>(world_, name_, clock_offset_ns);
   reactor_->set_boot_id(boots_);
   drive_->connect(*reactor_);
-  host_ = std::make_unique<Host>(*reactor_, *drive_);
+  buffer_ = std::make_unique<WriteBuffer>(*reactor_, *drive_, buffer_memory_);
+  host_ = std::make_unique<Host>(*reactor_, *buffer_);
   pool_opened_ = std::make_unique<WaitQueue>(*reactor_);
   pool_ready_ = false;
   pool_error_.reset();
@@ -56,7 +69,10 @@ Task<void> Machine::open_pool() {
     if (!made.ok() && made.error().code != Errc::exists) pool_error_ = made.error();
     formatted_ = made.ok();
   }
-  const Result<void> opened = co_await host_->open_pool();
+  WriteBuffer::Options buffer;
+  buffer.size_bytes = write_buffer_bytes_;
+  Result<void> opened = co_await buffer_->open(buffer);
+  if (opened.ok()) opened = co_await host_->open_pool();
   if (!opened.ok()) pool_error_ = opened.error();
   formatted_ |= opened.ok();
   pool_ready_ = true;
@@ -130,17 +146,26 @@ bool Machine::all_ready() const {
                      [](const auto& session) { return session->ready; });
 }
 
+Task<bool> Machine::close_buffer() {
+  const Result<void> closed = co_await buffer_->close();
+  if (!closed.ok()) world_.trace("{}: {}", name_, closed.error().message);
+  co_return closed.ok();
+}
+
 void Machine::kill(bool power) {
   LATTE_CHECK(running());
   world_.trace("{}: {}", name_, power ? "loses power" : "process dies");
-  if (power) ++boots_;
-  if (power)
+  if (power) {
+    ++boots_;
+    buffer_memory_.power_loss();
     drive_->power_loss();
-  else
+  } else {
     drive_->process_death();
+  }
   for (auto& session : sessions_) session->volume.process_death();
   reactor_->destroy_tasks();
   host_.reset();
+  buffer_.reset();
   for (auto& session : sessions_)
     if (session->disk.session == session.get()) session->disk.session = nullptr;
   sessions_.clear();

@@ -5,11 +5,14 @@
 // objects, then the reactor - what SIGKILL does, in an order C++ can bear.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/buffer.h"
+#include "device/write_buffer.h"
 #include "disk/host.h"
 #include "disk/hybrid_disk.h"
 #include "model.h"
@@ -78,9 +81,24 @@ struct BootItem {
   bool take_over = false;
 };
 
+/// A machine's memory for write buffers: it outlives processes, and goes with the power.
+class SimBufferMemory final : public BufferMemory {
+ public:
+  Result<std::span<std::byte>> open(const Uuid& id) override;
+  Result<std::span<std::byte>> create(const Uuid& id, size_t bytes) override;
+  void remove(const Uuid& id) override { buffers_.erase(id); }
+  std::string name(const Uuid& id) const override { return "memory " + id.to_string(); }
+  void power_loss() { buffers_.clear(); }
+
+ private:
+  std::map<Uuid, Buffer> buffers_;
+};
+
 class Machine {
  public:
-  Machine(sim::World& world, std::string name) : world_(world), name_(std::move(name)) {}
+  /// `write_buffer_bytes`: 0 for none.
+  Machine(sim::World& world, std::string name, uint64_t write_buffer_bytes)
+      : world_(world), name_(std::move(name)), write_buffer_bytes_(write_buffer_bytes) {}
   ~Machine();
 
   const std::string& name() const { return name_; }
@@ -110,6 +128,8 @@ class Machine {
 
   /// Ends the process at once: SIGKILL, or the machine loses power.
   void kill(bool power);
+  /// The end of a clean stop, when the host has stopped; false if the drive failed.
+  Task<bool> close_buffer();
   /// Runs `task` on the process.
   void spawn(Task<void> task) { reactor_->spawn(std::move(task)); }
 
@@ -120,11 +140,14 @@ class Machine {
 
   sim::World& world_;
   std::string name_;
+  uint64_t write_buffer_bytes_;
   PoolOptions pool_options_;
   std::unique_ptr<sim::SimDrive> drive_;
   bool formatted_ = false;
   std::unique_ptr<sim::SimReactor> reactor_;
   uint64_t boots_ = 1;  // power sessions so far
+  SimBufferMemory buffer_memory_;
+  std::unique_ptr<WriteBuffer> buffer_;
   std::unique_ptr<Host> host_;
   std::vector<std::unique_ptr<Session>> sessions_;
   std::unique_ptr<WaitQueue> pool_opened_;

@@ -72,13 +72,15 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
     const sim::SimCloudOptions service = random_cloud(random, disk, log_bytes);
     disks.push_back(std::make_unique<DiskSim>(world, i, disk, cloud_log, service));
   }
+  static constexpr uint64_t kBuffers[] = {0, 0, 64, 128, 1024};
+  const uint64_t buffer_kib = kBuffers[random.below(std::size(kBuffers))];
   for (const char* name : {"A", "B", "C"})
-    machines.push_back(std::make_unique<Machine>(world, name));
+    machines.push_back(std::make_unique<Machine>(world, name, buffer_kib * 1024));
   world.trace(
       "geometry: pool {} x {} KiB, {} disks, {} clients at most, think {} us, damage {}, "
-      "cloud faults {}",
+      "cloud faults {}, write buffer {} KiB",
       pool_segments, pool.segment_bytes / 1024, disks.size(), workload.clients_max,
-      workload.think_ns / 1000, may_damage, may_break_cloud);
+      workload.think_ns / 1000, may_damage, may_break_cloud, buffer_kib);
   for (const auto& disk : disks)
     world.trace(
         "{}: {} KiB, durability {}, max_lag {} ms, cloud log {} x {} KiB", disk->options.name,

@@ -100,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"NoDisk", kPool, "disk is missing"},
         Mistake{"UnknownKey", kPool + "sise = 1\n" + kDisk,
                 "run.toml:4:1: pool.sise is no known key; allowed here are path, size, volumes, "
-                "segment_size"},
+                "segment_size, write_buffer, write_buffer_directory"},
         Mistake{"UnknownTable", kPool + kDisk + "[metrics]\n", "metrics is no known key"},
         Mistake{"WrongType", "[pool]\npath = 7\n", "run.toml:2:8: pool.path = 7 is no text"},
         Mistake{"DiskNotAList", kPool + "[disk]\nname = \"db\"\n", "write [[disk]]"},
@@ -117,6 +117,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "run.toml:3:8: pool.size = '8MiB' is too small: 1 disk(s) with segments of 4 MiB "
                 "need "
                 "at least 12 MiB"},
+        Mistake{"WriteBufferTooSmall", kPool + "write_buffer = \"64KiB\"\n" + kDisk,
+                "write a size from 1 MiB to 1 GiB, or 0"},
         Mistake{"SegmentSize", kPool + "segment_size = \"3MiB\"\n" + kDisk, "power of two"},
         Mistake{"Duration", kPool + kDisk + "max_lag = \"2 seconds\"\n", "is no duration"},
         Mistake{"DurationZero", kPool + kDisk + "max_lag = \"0s\"\n", "is no duration"},

@@ -1,0 +1,147 @@
+// WriteBuffer, its beginning and its end. Steps of open(): the mark is read; the memory it names is
+// written to the device; a new memory is marked, durably, before it is used.
+#include <fmt/format.h>
+
+#include "base/logging.h"
+#include "base/planted.h"
+#include "device/write_buffer.h"
+#include "device/write_buffer_mark.h"
+
+namespace latte {
+
+Task<Result<void>> WriteBuffer::open(Options options) {
+  LATTE_CHECK(!ring_);
+  LATTE_CHECK(options.size_bytes == 0 || options.size_bytes >= BufferRing::kMinBytes);
+  read_only_ = options.read_only;
+  const auto mark = co_await read_buffer_mark(below_);
+  if (!mark) co_return mark.error();
+  if (mark.value()) mark_ = *mark.value();
+  if (mark_.state == BufferState::in_use) {
+    const auto taken = co_await take_over_memory(options);
+    if (!taken) co_return taken.error();
+  }
+  if (read_only_ || (ring_ && options.size_bytes != 0)) co_return Result<void>();
+  ring_.reset();
+  if (mark_.state == BufferState::in_use) {
+    const auto marked = co_await mark_clean();
+    if (!marked) co_return marked.error();
+  }
+  if (options.size_bytes == 0) co_return Result<void>();
+  if (reactor_.boot_id() == 0) {
+    log_warning("{}: no write buffer: this machine does not tell one start from the next",
+                info().name);
+    co_return Result<void>();
+  }
+  co_return co_await begin(options);
+}
+
+/// Makes the memory that the mark names ours, if it is there, and empties it.
+Task<Result<void>> WriteBuffer::take_over_memory(const Options& options) {
+  const Uuid id = mark_.buffer_id;
+  const std::string where = memory_.name(id);
+  const bool same_boot = mark_.boot_id != 0 && mark_.boot_id == reactor_.boot_id();
+  if (!same_boot) {
+    // What the power took was not flushed; what is in such a memory all the same is not to be
+    // trusted.
+    log_info("{}: the machine was restarted since its write buffer was in use", info().name);
+    co_return Result<void>();
+  }
+  auto opened = memory_.open(id);
+  if (!opened && id == options.give_up) {
+    log_warning("{}: its write buffer {} is given up: acknowledged writes may be missing",
+                info().name, where);
+    co_return Result<void>();
+  }
+  if (!opened)
+    co_return Error{
+        opened.error().code,
+        fmt::format("{}: its write buffer {} may hold acknowledged writes, and can't be opened "
+                    "({}). Start the server where that file is (the same container, the same "
+                    "/dev/shm), or give up what it held: --give-up-write-buffer {}",
+                    info().name, where, opened.error().message, id.to_string())};
+  auto parsed = BufferRing::parse(opened.value(), id, info().size_bytes, where);
+  if (!parsed && id == options.give_up) {
+    log_warning("{}: its write buffer is given up: {}", info().name, parsed.error().message);
+    co_return Result<void>();
+  }
+  if (!parsed)
+    co_return Error{parsed.error().code,
+                    fmt::format("{}: {}. To give up what it held: --give-up-write-buffer {}",
+                                info().name, parsed.error().message, id.to_string())};
+  ring_ = parsed.take();
+  if (read_only_) co_return Result<void>();
+  co_return co_await replay();
+}
+
+Task<Result<void>> WriteBuffer::replay() {
+  uint64_t bytes = 0;
+  const uint64_t end = ring_->end_seq();
+  for (uint64_t seq = ring_->first_seq(); seq < end; ++seq) {
+    BufferRing::Write& write = ring_->at(seq);
+    if (write.state == BufferRing::Write::State::done) continue;
+    if (!planted(Planted::skip_buffer_replay)) {
+      const IoStatus status = co_await below_.write(write.offset, ring_->data(write));
+      if (status != IoStatus::ok)
+        co_return Error{Errc::io, fmt::format("{}: writing what its write buffer held failed at "
+                                              "offset {}: {}; mend the drive and start again",
+                                              info().name, write.offset, to_string(status))};
+    }
+    bytes += write.length;
+    ring_->set_done(seq);
+  }
+  next_to_write_ = end;
+  if (bytes > 0) log_info("{}: {} bytes of its write buffer were written", info().name, bytes);
+  co_return Result<void>();
+}
+
+/// A new memory; used only once the mark names it durably.
+Task<Result<void>> WriteBuffer::begin(const Options& options) {
+  mark_.buffer_id = Uuid::from_random(reactor_.random().next(), reactor_.random().next());
+  const auto created = memory_.create(mark_.buffer_id, options.size_bytes);
+  if (!created && !options.required) {
+    log_warning("{}: no write buffer: {}", info().name, created.error().message);
+    co_return Result<void>();
+  }
+  if (!created)
+    co_return Error{created.error().code, fmt::format("{}: write buffer: {}; or turn it off: "
+                                                      "pool.write_buffer = \"0\"",
+                                                      info().name, created.error().message)};
+  BufferRing fresh = BufferRing::format(created.value(), mark_.buffer_id);
+  mark_.state = BufferState::in_use;
+  mark_.boot_id = reactor_.boot_id();
+  const auto marked = co_await write_buffer_mark(below_, mark_);
+  if (!marked) {
+    memory_.remove(mark_.buffer_id);
+    co_return marked.error();
+  }
+  ring_ = std::move(fresh);
+  co_return Result<void>();
+}
+
+/// What was in the memory becomes durable, then the mark says so, then the memory goes.
+Task<Result<void>> WriteBuffer::mark_clean() {
+  const IoStatus status = co_await below_.flush();
+  if (status != IoStatus::ok)
+    co_return Error{Errc::io, fmt::format("{}: flush failed: {}", info().name, to_string(status))};
+  mark_.state = BufferState::clean;
+  const auto marked = co_await write_buffer_mark(below_, mark_);
+  if (!marked) co_return marked.error();
+  memory_.remove(mark_.buffer_id);
+  co_return Result<void>();
+}
+
+Task<Result<void>> WriteBuffer::close() {
+  if (!ring_) co_return Result<void>();
+  const IoStatus status = co_await wait_written(ring_->end_seq());
+  if (status != IoStatus::ok)
+    co_return Error{Errc::io,
+                    fmt::format("{}: writing its write buffer failed: {}; {} stays for "
+                                "the next start",
+                                info().name, to_string(status), memory_.name(mark_.buffer_id))};
+  const auto marked = co_await mark_clean();
+  if (!marked) co_return marked.error();
+  ring_.reset();
+  co_return Result<void>();
+}
+
+}  // namespace latte
