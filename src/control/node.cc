@@ -35,12 +35,14 @@ Result<std::unique_ptr<Node>> Node::open(const Config& config, Options options) 
   node->pool_ = pool.take();
   const Result<void> locked = node->lock_pool();
   if (!locked) return locked.error();
-  const Result<void> buffered = node->open_buffer(config.pool);
+  const Result<void> buffered = node->recover_buffer(config.pool);
   if (!buffered) return node->pool_error(buffered.error());
   node->host_ = std::make_unique<Host>(node->engine_->reactor(), *node->buffer_);
   if (!options.read_pool) return node;
   const Result<void> read = node->engine_->call([&] { return node->host_->open_pool(); });
   if (!read) return Error{read.error().code, "pool: " + read.error().message};
+  const Result<void> begun = node->begin_buffer(config.pool);
+  if (!begun) return Error{begun.error().code, "pool: " + begun.error().message};
   node->pool_read_ = true;
   node->open_volumes(config.pool);
   return node;
@@ -54,17 +56,21 @@ Error Node::pool_error(const Error& of_buffer) {
   return Error{error.code, "pool: " + error.message};
 }
 
-Result<void> Node::open_buffer(const PoolConfig& pool) {
+Result<void> Node::recover_buffer(const PoolConfig& pool) {
   buffer_memory_ = std::make_unique<ShmBufferMemory>(pool.write_buffer_directory);
   buffer_ = std::make_unique<WriteBuffer>(engine_->reactor(), *pool_, *buffer_memory_);
+  WriteBuffer::Recovery options;
+  options.read_only = options_.access == Access::read_only;
+  options.give_up = pool.give_up_write_buffer;
+  return engine_->call([&] { return buffer_->recover(options); });
+}
+
+Result<void> Node::begin_buffer(const PoolConfig& pool) {
+  if (options_.access == Access::read_only) return {};
   WriteBuffer::Options options;
   options.size_bytes = pool.write_buffer_bytes;
   options.required = pool.write_buffer_required;
-  options.read_only = options_.access == Access::read_only;
-  options.give_up = pool.give_up_write_buffer;
-  const Result<void> opened = engine_->call([&] { return buffer_->open(options); });
-  buffer_open_ = opened.ok();
-  return opened;
+  return engine_->call([&] { return buffer_->begin(options); });
 }
 
 void Node::open_volumes(const PoolConfig& pool) {
@@ -160,7 +166,7 @@ Result<void> Node::stop_host() {
   const Result<void> volumes_stopped = end(volumes_ != nullptr, [&] { return volumes_->stop(); });
   const Result<void> stopped = end(pool_read_, [&] { return host_->stop(); });
   // Last: the pool's log goes through it.
-  const Result<void> closed = end(buffer_open_, [&] { return buffer_->close(); });
+  const Result<void> closed = end(pool_read_, [&] { return buffer_->close(); });
   if (!stopped) return stopped;
   return volumes_stopped ? closed : volumes_stopped;
 }

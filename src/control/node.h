@@ -74,7 +74,8 @@ class Node {
  private:
   explicit Node(Options options) : options_(options) {}
   Result<void> lock_pool();
-  Result<void> open_buffer(const PoolConfig& pool);
+  Result<void> recover_buffer(const PoolConfig& pool);
+  Result<void> begin_buffer(const PoolConfig& pool);
   Error pool_error(const Error& of_buffer);
 
   const Options options_;
@@ -87,7 +88,6 @@ class Node {
   std::unique_ptr<VolumeSpace> volumes_;
   Error volumes_error_{};  // why there is none
   bool pool_read_ = false;
-  bool buffer_open_ = false;
   bool stopped_ = false;
 };
 

@@ -5,14 +5,14 @@
 //
 // Invariants:
 //  1. An acknowledged write is on the device or published in the memory. SIGKILL loses none; the
-//     next open() writes what is left in the memory to the device before anything reads it.
+//     next recover() writes what is left in the memory to the device before anything reads it.
 //  2. A flush first waits for all writes acknowledged before it, then flushes the device.
 //  3. Reads see what is in the memory. A write that overlaps one in the memory waits for it.
 //  4. The memory is used only while the mark on the device names it (write_buffer_format.h). So
 //     neither an old memory is written over a newer device, nor is a device served without the
 //     memory that belongs to it.
 //  5. After an error of the device every later write and flush fails; what the device lacks stays
-//     readable, and in the memory for the next open().
+//     readable, and in the memory for the next recover().
 // Thread rule: one reactor. Limits: kDepth writes to the device at a time, each of kMergeWrites
 // neighbours and kMergeBytes at most.
 #pragma once
@@ -39,23 +39,28 @@ class WriteBuffer final : public BlockDevice {
   /// Longer writes go straight to the device: there a copy costs more than it gains.
   static constexpr uint64_t kMaxBufferedBytes = 72u << 10;
 
+  struct Recovery {
+    bool read_only = false;  ///< show what an earlier process left, and change nothing
+    Uuid give_up{};          ///< a buffer that is gone, and may be
+  };
   struct Options {
     uint64_t size_bytes = 0;  ///< of the memory, at least BufferRing::kMinBytes; 0: no buffer
     bool required = true;     ///< no memory for it is an error; else a warning, and no buffer
-    bool read_only = false;   ///< shows what an earlier process left, and changes nothing
-    Uuid give_up{};           ///< a buffer that is gone, and may be
   };
 
-  /// `below`, which nobody else writes to, and `memory` outlive this. Until open() requests pass.
+  /// `below`, which nobody else writes to, and `memory` outlive this. Until begin() writes pass.
   WriteBuffer(Reactor& reactor, BlockDevice& below, BufferMemory& memory)
       : reactor_(reactor), below_(below), memory_(memory), progress_(reactor) {}
 
-  /// Takes the device into use, once: what an earlier process left in the memory goes to it.
-  /// Errors: not_found (the memory that belongs to the device is gone, and the machine was not
-  /// restarted since), damaged, unsupported, no_space, io.
-  Task<Result<void>> open(Options options);
+  /// First: what an earlier process left in the memory goes to the device (read-only: is shown).
+  /// Without any the device is left as it is. Errors: not_found (the memory that belongs to the
+  /// device is gone, and the machine was not restarted since), damaged, unsupported, io.
+  Task<Result<void>> recover(Recovery options);
+  /// Then, once the device is known to be a sound pool: from here on short writes are acknowledged
+  /// from the memory. Errors: no_space, io and others of BufferMemory::create().
+  Task<Result<void>> begin(Options options);
   /// Everything to the device, durably; then the mark says so and the memory is given back. Submit
-  /// nothing any more. Error: io; the memory then stays for the next open().
+  /// nothing any more. Error: io; the memory then stays for the next recover().
   Task<Result<void>> close();
 
   const DeviceInfo& info() const override { return below_.info(); }
@@ -69,9 +74,9 @@ class WriteBuffer final : public BlockDevice {
   uint64_t used_bytes() const { return ring_ ? ring_->used_bytes() : 0; }
 
  private:
-  Task<Result<void>> take_over_memory(const Options& options);
+  Task<Result<void>> take_over_memory(const Uuid& give_up);
   Task<Result<void>> replay();
-  Task<Result<void>> begin(const Options& options);
+  Task<Result<void>> use_new_memory(const Options& options);
   Task<Result<void>> mark_clean();
 
   bool submit_read(IoRequest& request);

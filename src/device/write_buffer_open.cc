@@ -1,5 +1,5 @@
-// WriteBuffer, its beginning and its end. Steps of open(): the mark is read; the memory it names is
-// written to the device; a new memory is marked, durably, before it is used.
+// WriteBuffer, its beginning and its end: the mark is read; the memory it names is written to the
+// device; a new memory is marked, durably, before it is used.
 #include <fmt/format.h>
 
 #include "base/logging.h"
@@ -9,18 +9,20 @@
 
 namespace latte {
 
-Task<Result<void>> WriteBuffer::open(Options options) {
+Task<Result<void>> WriteBuffer::recover(Recovery options) {
   LATTE_CHECK(!ring_);
-  LATTE_CHECK(options.size_bytes == 0 || options.size_bytes >= BufferRing::kMinBytes);
   read_only_ = options.read_only;
   const auto mark = co_await read_buffer_mark(below_);
   if (!mark) co_return mark.error();
   if (mark.value()) mark_ = *mark.value();
-  if (mark_.state == BufferState::in_use) {
-    const auto taken = co_await take_over_memory(options);
-    if (!taken) co_return taken.error();
-  }
-  if (read_only_ || (ring_ && options.size_bytes != 0)) co_return Result<void>();
+  if (mark_.state == BufferState::in_use) co_return co_await take_over_memory(options.give_up);
+  co_return Result<void>();
+}
+
+Task<Result<void>> WriteBuffer::begin(Options options) {
+  LATTE_CHECK(!read_only_);
+  LATTE_CHECK(options.size_bytes == 0 || options.size_bytes >= BufferRing::kMinBytes);
+  if (ring_ && options.size_bytes != 0) co_return Result<void>();
   ring_.reset();
   if (mark_.state == BufferState::in_use) {
     const auto marked = co_await mark_clean();
@@ -32,11 +34,11 @@ Task<Result<void>> WriteBuffer::open(Options options) {
                 info().name);
     co_return Result<void>();
   }
-  co_return co_await begin(options);
+  co_return co_await use_new_memory(options);
 }
 
 /// Makes the memory that the mark names ours, if it is there, and empties it.
-Task<Result<void>> WriteBuffer::take_over_memory(const Options& options) {
+Task<Result<void>> WriteBuffer::take_over_memory(const Uuid& give_up) {
   const Uuid id = mark_.buffer_id;
   const std::string where = memory_.name(id);
   const bool same_boot = mark_.boot_id != 0 && mark_.boot_id == reactor_.boot_id();
@@ -47,7 +49,7 @@ Task<Result<void>> WriteBuffer::take_over_memory(const Options& options) {
     co_return Result<void>();
   }
   auto opened = memory_.open(id);
-  if (!opened && id == options.give_up) {
+  if (!opened && id == give_up) {
     log_warning("{}: its write buffer {} is given up: acknowledged writes may be missing",
                 info().name, where);
     co_return Result<void>();
@@ -60,7 +62,7 @@ Task<Result<void>> WriteBuffer::take_over_memory(const Options& options) {
                     "/dev/shm), or give up what it held: --give-up-write-buffer {}",
                     info().name, where, opened.error().message, id.to_string())};
   auto parsed = BufferRing::parse(opened.value(), id, info().size_bytes, where);
-  if (!parsed && id == options.give_up) {
+  if (!parsed && id == give_up) {
     log_warning("{}: its write buffer is given up: {}", info().name, parsed.error().message);
     co_return Result<void>();
   }
@@ -95,7 +97,7 @@ Task<Result<void>> WriteBuffer::replay() {
 }
 
 /// A new memory; used only once the mark names it durably.
-Task<Result<void>> WriteBuffer::begin(const Options& options) {
+Task<Result<void>> WriteBuffer::use_new_memory(const Options& options) {
   mark_.buffer_id = Uuid::from_random(reactor_.random().next(), reactor_.random().next());
   const auto created = memory_.create(mark_.buffer_id, options.size_bytes);
   if (!created && !options.required) {

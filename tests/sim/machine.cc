@@ -69,10 +69,11 @@ Task<void> Machine::open_pool() {
     if (!made.ok() && made.error().code != Errc::exists) pool_error_ = made.error();
     formatted_ = made.ok();
   }
+  Result<void> opened = co_await buffer_->recover({});
+  if (opened.ok()) opened = co_await host_->open_pool();
   WriteBuffer::Options buffer;
   buffer.size_bytes = write_buffer_bytes_;
-  Result<void> opened = co_await buffer_->open(buffer);
-  if (opened.ok()) opened = co_await host_->open_pool();
+  if (opened.ok()) opened = co_await buffer_->begin(buffer);
   if (!opened.ok()) pool_error_ = opened.error();
   formatted_ |= opened.ok();
   pool_ready_ = true;

@@ -52,12 +52,15 @@ class Rig {
     if (buffer) kill(false);
   }
 
-  Result<void> start(WriteBuffer::Options options = {kBufferBytes}) {
+  Result<void> start(WriteBuffer::Options options = {kBufferBytes},
+                     WriteBuffer::Recovery recovery = {}) {
     reactor = std::make_unique<sim::SimReactor>(world, "host", 0);
     reactor->set_boot_id(boot);
     drive->connect(*reactor);
     buffer = std::make_unique<WriteBuffer>(*reactor, *drive, memory);
-    return test::run(world, *reactor, buffer->open(options));
+    const Result<void> recovered = test::run(world, *reactor, buffer->recover(recovery));
+    if (!recovered || recovery.read_only) return recovered;
+    return test::run(world, *reactor, buffer->begin(options));
   }
   void kill(bool power) {
     if (power) {
@@ -152,9 +155,9 @@ TEST(WriteBuffer, WithoutItsMemoryUnderTheSameBootItIsRefused) {
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, testing::HasSubstr(id.to_string()));
   rig.kill(false);
-  WriteBuffer::Options options{kBufferBytes};
-  options.give_up = id;
-  ASSERT_TRUE(rig.start(options));
+  WriteBuffer::Recovery recovery;
+  recovery.give_up = id;
+  ASSERT_TRUE(rig.start({kBufferBytes}, recovery));
   EXPECT_EQ(rig.write(kDataOffset, filled(4096, 2)), IoStatus::ok);
   EXPECT_NE(rig.memory.buffers.begin()->first, id);
 }
@@ -189,9 +192,9 @@ TEST(WriteBuffer, ReadOnlyShowsWhatIsLeftAndChangesNothing) {
   EXPECT_EQ(rig.write(kDataOffset, filled(4096, 9)), IoStatus::ok);
   rig.kill(false);
   rig.drive->faults() = {};
-  WriteBuffer::Options look;
+  WriteBuffer::Recovery look;
   look.read_only = true;
-  ASSERT_TRUE(rig.start(look));
+  ASSERT_TRUE(rig.start({kBufferBytes}, look));
   Bytes expected = filled(8192, 0);
   std::fill_n(expected.begin(), 4096, std::byte{9});
   EXPECT_EQ(rig.read(kDataOffset, 8192), expected);
