@@ -95,9 +95,12 @@ SimPort::Plan CloudPort::plan(const IoRequest& request) {
   SimCloud& cloud = volume_.cloud_;
   const bool moves_data = request.op == IoOp::read || request.op == IoOp::write;
   Plan planned;
+  const SimCloudOptions& options = cloud.options_;
   planned.complete_at =
-      cloud.pipe_.pass(cloud.options_.latency, world_.now(), moves_data ? request.length : 0,
-                       request.op == IoOp::flush, world_.random());
+      options.timing
+          ? modelled_end(*options.timing, request, world_.now())
+          : cloud.pipe_.pass(options.latency, world_.now(), moves_data ? request.length : 0,
+                             request.op == IoOp::flush, world_.random());
   planned.early = request.op != IoOp::flush && world_.random().chance(1, 4);
   if (cloud.faults_.slow != 0 && world_.random().below(1'000'000) < cloud.faults_.slow)
     planned.complete_at += cloud.faults_.slow_ns;

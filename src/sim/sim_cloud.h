@@ -16,10 +16,12 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "device/cloud_volume.h"
+#include "model/device_model.h"
 #include "sim/page_store.h"
 #include "sim/sim_port.h"
 
@@ -43,6 +45,8 @@ struct SimCloudOptions {
   uint64_t base_bytes = 0;
   uint64_t log_bytes = 0;
   LatencyModel latency{500 * kMicrosecond, 300 * kMicrosecond, kMillisecond, 200e6, 5000};
+  /// Says how long requests to base and log take instead of `latency`, if it is there.
+  std::shared_ptr<model::DeviceModel> timing{};
 };
 
 class SimCloudVolume;

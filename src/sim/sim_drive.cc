@@ -32,9 +32,10 @@ SimPort::Plan SimDrive::plan(const IoRequest& request) {
   const bool is_read = request.op == IoOp::read;
   const bool moves_data = is_read || request.op == IoOp::write;
   Plan planned;
-  planned.complete_at =
-      pipe_.pass(is_read ? options_.read : options_.write, world_.now(),
-                 moves_data ? request.length : 0, request.op == IoOp::flush, world_.random());
+  planned.complete_at = options_.timing ? modelled_end(*options_.timing, request, world_.now())
+                                        : pipe_.pass(is_read ? options_.read : options_.write,
+                                                     world_.now(), moves_data ? request.length : 0,
+                                                     request.op == IoOp::flush, world_.random());
   planned.early = request.op != IoOp::flush && world_.random().chance(1, 4);
   if (draw(faults_.hang)) {
     planned.complete_at =

@@ -13,9 +13,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "model/device_model.h"
 #include "sim/page_store.h"
 #include "sim/sim_port.h"
 
@@ -53,6 +55,8 @@ struct DriveOptions {
   uint64_t size_bytes = 0;
   LatencyModel read{80 * kMicrosecond, 20 * kMicrosecond, 0, 3e9, 0};
   LatencyModel write{15 * kMicrosecond, 10 * kMicrosecond, 200 * kMicrosecond, 2e9, 0};
+  /// Says how long requests take instead of `read` and `write`, if it is there.
+  std::shared_ptr<model::DeviceModel> timing{};
   uint32_t alignment_bytes = kSectorBytes;
   bool can_fua = true;
   bool can_discard = true;
@@ -72,8 +76,8 @@ class SimDrive final : public SimPort {
   /// The machine lost power.
   void power_loss();
 
-  /// Damages an `allowed` page that has been durable for `age` flushes; `content` (may be null) gets
-  /// what it held. Returns false if there is none.
+  /// Damages an `allowed` page that has been durable for `age` flushes; `content` (may be null)
+  /// gets what it held. Returns false if there is none.
   bool corrupt_page(uint64_t age, PageRef* content, const PageStore::Allowed& allowed = {});
   const std::vector<Damage>& damages() const { return damages_; }
   PageStore& store() { return store_; }

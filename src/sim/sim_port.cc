@@ -17,6 +17,19 @@ TimeNs Pipe::pass(const LatencyModel& model, TimeNs now, uint64_t bytes, bool is
   return busy_until_ + base + static_cast<TimeNs>(tail);
 }
 
+TimeNs modelled_end(model::DeviceModel& timing, const IoRequest& request, TimeNs now) {
+  model::ModelIo io;
+  io.time_ns = now;
+  io.op = request.op == IoOp::read    ? model::ModelOp::read
+          : request.op == IoOp::write ? model::ModelOp::write
+                                      : model::ModelOp::flush;
+  if (io.op != model::ModelOp::flush) {
+    io.offset = request.offset;
+    io.length_bytes = static_cast<uint32_t>(request.length);
+  }
+  return timing.submit(io);
+}
+
 void SimPort::connect(SimReactor& reactor) {
   LATTE_CHECK(under_way_ == 0);
   reactor_ = &reactor;

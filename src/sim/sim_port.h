@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/device_model.h"
 #include "runtime/block_device.h"
 #include "sim/sim_world.h"
 
@@ -36,6 +37,10 @@ class Pipe {
  private:
   TimeNs busy_until_ = 0;
 };
+
+/// When `timing` lets `request` complete that is submitted at `now`. Discards and zeroes count as
+/// flushes do: no data moves.
+TimeNs modelled_end(model::DeviceModel& timing, const IoRequest& request, TimeNs now);
 
 class SimPort : public BlockDevice, protected EventTarget {
  public:

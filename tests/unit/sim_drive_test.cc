@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <set>
 #include <vector>
+
+#include "model/nvme_model.h"
 
 namespace latte::sim {
 namespace {
@@ -191,6 +194,25 @@ TEST(SimDrive, CorruptsOnlyWhatIsDurable) {
 TEST(SimDrive, RefusesWhatIsOutside) {
   Rig rig(1);
   EXPECT_EQ(write_now(rig, kSize / kBlockBytes, 'a'), IoStatus::invalid);
+}
+
+TEST(SimDrive, CompletesWhenADeviceModelSays) {
+  DriveOptions options = Rig::options();
+  options.timing = std::make_shared<model::NvmeModel>(model::nvme_gen4(), 5);
+  model::NvmeModel same(model::nvme_gen4(), 5);
+  World world(1);
+  SimReactor reactor(world, "host", 0);
+  SimDrive drive(world, options);
+  drive.connect(reactor);
+  for (uint64_t block = 0; block < 100; ++block) {
+    auto status = IoStatus::stopped;
+    std::vector<std::byte> data(kBlockBytes);
+    const model::ModelIo io{world.now(), model::ModelOp::read, block * kBlockBytes, kBlockBytes};
+    reactor.spawn(read_block(drive, block, &data, &status));
+    (void)world.run_until([&] { return status != IoStatus::stopped; }, kSecond);
+    ASSERT_EQ(status, IoStatus::ok);
+    ASSERT_EQ(world.now(), same.submit(io));
+  }
 }
 
 }  // namespace
