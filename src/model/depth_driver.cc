@@ -9,7 +9,7 @@
 
 namespace latte::model {
 
-DepthResult drive_at_depth(DeviceModel& device, const DepthLoad& load, TimeNs start_ns) {
+DepthResult drive_at_depth(TimedDevice& device, const DepthLoad& load, TimeNs start_ns) {
   LATTE_CHECK(load.depth > 0 && load.length_bytes > 0 && load.span_bytes >= load.length_bytes);
   LATTE_CHECK(load.requests > 0);
   Random random(load.seed);

@@ -27,6 +27,6 @@ struct DepthResult {
 };
 
 /// Runs `load` against `device`, beginning at `start_ns`.
-DepthResult drive_at_depth(DeviceModel& device, const DepthLoad& load, TimeNs start_ns = 0);
+DepthResult drive_at_depth(TimedDevice& device, const DepthLoad& load, TimeNs start_ns = 0);
 
 }  // namespace latte::model

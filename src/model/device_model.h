@@ -29,12 +29,17 @@ struct ModelIo {
 /// Longest request a model takes.
 inline constexpr uint32_t kMaxLengthBytes = 32u << 20;
 
-class DeviceModel {
+/// Whatever takes requests and says when they complete.
+class TimedDevice {
  public:
-  virtual ~DeviceModel() = default;
-  virtual std::string_view name() const = 0;
+  virtual ~TimedDevice() = default;
   /// When `io` completes (after io.time_ns); the device is then busy with it.
   virtual TimeNs submit(const ModelIo& io) = 0;
+};
+
+class DeviceModel : public TimedDevice {
+ public:
+  virtual std::string_view name() const = 0;
   /// When `io` would complete if it were submitted now. submit() of the same io gives the same.
   virtual TimeNs peek(const ModelIo& io) = 0;
 };

@@ -167,21 +167,26 @@ void NvmeModel::note_pattern(const ModelIo& io) {
 /// When the buffer has room for `bytes` more that ask at `now_ns`; takes what is given back.
 TimeNs NvmeModel::wait_for_room(uint64_t bytes, TimeNs now_ns) {
   const uint64_t mask = releases_.size() - 1;
-  TimeNs room_ns = now_ns;
   while (state_.release_head != state_.release_tail) {
     const Release& oldest = releases_[state_.release_head & mask];
     const bool full = state_.buffered_bytes + bytes > options_.buffer_bytes;
     if (oldest.time_ns > now_ns && !full) break;
-    room_ns = std::max(room_ns, oldest.time_ns);
+    state_.room_from_ns = std::max(state_.room_from_ns, oldest.time_ns);
     state_.buffered_bytes -= oldest.bytes;
     ++state_.release_head;
   }
-  return room_ns;
+  // Who comes later uses what is left of the same room: not before it is there.
+  return std::max(now_ns, state_.room_from_ns);
 }
 
 /// The gathered unit goes to the next die.
 void NvmeModel::program(TimeNs now_ns) {
-  Die& die = change(dies_[state_.next_die++ % options_.dies]);
+  // The next in turn, or the one after if that is free sooner.
+  Die* const candidates[] = {&dies_[state_.next_die % options_.dies],
+                             &dies_[(state_.next_die + 1) % options_.dies]};
+  const bool second = candidates[1]->program_free_ns < candidates[0]->program_free_ns;
+  Die& die = change(*candidates[second]);
+  state_.next_die += second ? 2 : 1;
   catch_up(die, now_ns);
   const TimeNs unit_ns = transfer_ns(options_.program_bytes, options_.write_link_rate);
   const TimeNs drained_ns = through(state_.drain_free_ns, now_ns, unit_ns);

@@ -56,6 +56,7 @@ class NvmeModel final : public DeviceModel {
     TimeNs write_link_free_ns = 0;
     TimeNs drain_free_ns = 0;
     TimeNs last_release_ns = 0;
+    TimeNs room_from_ns = 0;  // when the room was given back that is being used now
     uint64_t buffered_bytes = 0;
     uint64_t filling_bytes = 0;  // of the program unit that is being gathered
     uint64_t next_die = 0;
