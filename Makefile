@@ -49,9 +49,10 @@ test-sanitized:
 test-threads:
 	@$(CMAKE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
 	  -DLATTE_SANITIZE=thread >/dev/null
-	ninja -C build/tsan -j$(JOBS) runtime_mailbox_test runtime_uring_reactor_test control_test latte
+	ninja -C build/tsan -j$(JOBS) runtime_mailbox_test runtime_uring_reactor_test control_test \
+	  policy_dispatch_test latte
 	ctest --test-dir build/tsan --output-on-failure -j1 \
-	  -R "unit/(runtime_mailbox|runtime_uring_reactor|control)_test|system/cli"
+	  -R "unit/(runtime_mailbox|runtime_uring_reactor|control|policy_dispatch)_test|system/cli"
 
 fuzz:
 	@tools/install-deps fuzz
@@ -72,6 +73,7 @@ bench:
 	@mkdir -p $(BENCH_DIR)
 	build/release/bench/hit_path_bench --dir $(BENCH_DIR)
 	build/release/bench/local_path_bench
+	build/release/bench/dispatch_bench
 	build/release/bench/recovery_bench --dir $(BENCH_DIR)
 	bench/nbd_compare.py --latte build/release/latte --dir $(BENCH_DIR)
 	bench/burst.py --latte build/release/latte --dir $(BENCH_DIR)

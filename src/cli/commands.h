@@ -8,6 +8,9 @@
 #include "base/result.h"
 #include "control/config.h"
 #include "control/volume_command.h"
+#include "study/device_probe.h"
+#include "study/paper_report.h"
+#include "study/prediction_report.h"
 
 namespace latte {
 
@@ -19,6 +22,13 @@ inline constexpr int kExitFailed = 1;
 /// too.
 inline constexpr int kExitCannotRun = 2;
 
+struct ModelCommand {
+  enum class Action : uint8_t { predict, paper, fit } action = Action::predict;
+  study::PredictionPlan prediction{};
+  study::PaperPlan paper{};
+  study::ProbeOptions probe{};
+};
+
 struct Arguments {
   std::string config_file;
   std::string disk;                    ///< drain (empty: all) and takeover
@@ -27,6 +37,12 @@ struct Arguments {
   std::string give_up_write_buffer{};  ///< serve: an id; empty: none
   VolumeCommand volume{};              ///< volume
   std::string volume_size{};           ///< as it was written
+  std::string disk;           ///< drain (empty: all) and takeover
+  bool json = false;          ///< status
+  bool keep_going = false;    ///< serve
+  VolumeCommand volume{};     ///< volume
+  std::string volume_size{};  ///< as it was written
+  ModelCommand model{};       ///< model
 };
 
 int run_create(const Arguments& arguments);
@@ -36,6 +52,7 @@ int run_drain(const Arguments& arguments);
 int run_check(const Arguments& arguments);
 int run_takeover(const Arguments& arguments);
 int run_volume(const Arguments& arguments);
+int run_model(const Arguments& arguments);
 
 /// The configuration; from here on the log has its level. Errors: as load_config().
 Result<Config> read_config(const Arguments& arguments);

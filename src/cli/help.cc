@@ -136,4 +136,27 @@ EXAMPLES
   latte volume resize -c run.toml scratch 40GiB
   latte volume rm -c run.toml scratch)"};
 
+const CommandHelp kModelHelp = {"Device models: prediction, the paper's tables, fitting a drive",
+                                R"(Needs no configuration and no server.
+
+`predict` trains the dispatcher's linear model on some seeds of six kinds of load and reports on others:
+how often it names the faster tier, and what that gains, beside simple rules. With --log the same for logs
+of real drives (lines of t_us,lat_us,rw,size,off; packed with zstd or gzip or not) against a modelled cloud.
+
+`paper` prints the paper's tables from device models, its figures beside ours, and what was assumed.
+
+`fit` measures FILE with direct I/O at several queue depths, at most 4 GiB a point, fits the model of a
+NVMe drive to it, and says how far the model is off. It reads only; with --overwrite it also writes all
+over FILE, and what was in it is gone.
+
+EXIT STATUS
+  0   done
+  1   failed
+  2   wrong usage
+
+EXAMPLES
+  latte model predict --log drive.csv.zst
+  latte model paper
+  latte model fit /srv/latte/pool.img)"};
+
 }  // namespace latte

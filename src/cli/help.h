@@ -16,5 +16,6 @@ extern const CommandHelp kDrainHelp;
 extern const CommandHelp kCheckHelp;
 extern const CommandHelp kTakeoverHelp;
 extern const CommandHelp kVolumeHelp;
+extern const CommandHelp kModelHelp;
 
 }  // namespace latte

@@ -66,12 +66,39 @@ void add_volume_actions(CLI::App& sub, Arguments& arguments) {
   }
 }
 
+// `latte model ACTION`: models only; none of them needs a configuration.
+void add_model_actions(CLI::App& sub, ModelCommand& model) {
+  sub.require_subcommand(1);
+  CLI::App* predict = sub.add_subcommand("predict", "How well the dispatcher predicts, by regime");
+  predict->add_option("--train-seeds", model.prediction.train_seeds, "Seeds to learn from")
+      ->check(CLI::Range(1, 1000));
+  predict->add_option("--test-seeds", model.prediction.test_seeds, "Other seeds, to be reported")
+      ->check(CLI::Range(1, 1000));
+  predict->add_option("--first-test-seed", model.prediction.first_test_seed, "The first of them")
+      ->check(CLI::Range(1001, 1000000000));
+  predict->add_option("--requests", model.prediction.requests, "I/Os of each run")
+      ->check(CLI::Range(1000, 10000000));
+  predict->add_option("--log", model.prediction.logs, "A drive's latency log; may be repeated");
+  predict->callback([&model] { model.action = ModelCommand::Action::predict; });
+  CLI::App* paper = sub.add_subcommand("paper", "The paper's tables on models, ours beside theirs");
+  paper->add_option("--seed", model.paper.seed, "Of the models");
+  paper->add_option("--requests", model.paper.requests, "I/Os of each point")
+      ->check(CLI::Range(1000, 100000000));
+  paper->callback([&model] { model.action = ModelCommand::Action::paper; });
+  CLI::App* fit = sub.add_subcommand("fit", "Measure a file or device, and fit the NVMe model");
+  fit->add_option("FILE", model.probe.path, "An existing file or block device")->required();
+  fit->add_flag("--overwrite", model.probe.write, "Measure writes too: destroys its contents");
+  fit->add_option("--seconds", model.probe.point_seconds, "For each point")
+      ->check(CLI::Range(0.05, 30.0));
+  fit->callback([&model] { model.action = ModelCommand::Action::fit; });
+}
+
 int run(int argc, char** argv) {
   const Command commands[] = {
       {"create", run_create, kCreateHelp}, {"serve", run_serve, kServeHelp},
       {"status", run_status, kStatusHelp}, {"drain", run_drain, kDrainHelp},
       {"check", run_check, kCheckHelp},    {"takeover", run_takeover, kTakeoverHelp},
-      {"volume", run_volume, kVolumeHelp},
+      {"volume", run_volume, kVolumeHelp}, {"model", run_model, kModelHelp},
   };
   CLI::App app(kMainHelp.summary, "latte");
   app.footer(kMainHelp.details);
@@ -85,6 +112,8 @@ int run(int argc, char** argv) {
     const std::string_view name = command.name;
     if (name == "volume")
       add_volume_actions(*sub, arguments);
+    else if (name == "model")
+      add_model_actions(*sub, arguments.model);
     else
       add_config(*sub, arguments);
     if (name == "serve") {

@@ -1,0 +1,136 @@
+#include "policy/dispatcher.h"
+
+#include <algorithm>
+
+namespace latte {
+namespace {
+
+/// Nothing completed for so long while something is under way: the tier counts as dead.
+constexpr TimeNs kSilentNs = 500 * kMillisecond;
+/// A silent or dead tier gets one I/O so often.
+constexpr TimeNs kProbeNs = 250 * kMillisecond;
+/// A tier of which nothing was heard for so long gets an I/O, ...
+constexpr TimeNs kExploreNs = 5 * kMillisecond;
+/// ... or so long if it was many times slower then, ...
+constexpr TimeNs kExploreSlowNs = 40 * kMillisecond;
+constexpr float kManyTimes = 8;
+/// ... but at most one in so many, and none larger than this.
+constexpr uint32_t kExploreEvery = 128;
+constexpr uint32_t kExploreBytes = 64u << 10;
+
+/// Where model and rule disagree, one in so many goes by the word of the one that is not followed:
+/// the rule while the model is trusted, the model when it is not any more.
+constexpr uint64_t kRuleCheckEvery = 16;
+constexpr uint64_t kModelCheckEvery = 256;
+constexpr uint32_t kLeastChecks = 32;
+constexpr float kCheckPart = 1.0f / 128;
+/// Less is noise.
+constexpr float kSlower = 1.1f;
+
+Tier other(Tier tier) { return tier == Tier::local ? Tier::cloud : Tier::local; }
+
+}  // namespace
+
+bool Dispatcher::silent(Tier tier, TimeNs now_ns) const {
+  const TierQueue& queue = state_.queue(tier);
+  if (queue.dead) return true;
+  const TimeNs oldest_ns = std::max(queue.oldest_ns[0], queue.oldest_ns[1]);
+  return oldest_ns != 0 && now_ns - oldest_ns > kSilentNs &&
+         now_ns - queue.last_completion_ns > kSilentNs;
+}
+
+/// Is it time that `tier`, which was not chosen, gets `io` all the same?
+bool Dispatcher::wants_exploration(Tier tier, const DispatchIo& io) {
+  const auto kind = static_cast<size_t>(io.kind);
+  if (io.bytes > kExploreBytes || ++since_exploration_[kind] < kExploreEvery) return false;
+  // As the last one there found it, if that was faster.
+  const float slow_us = std::min(state_.history(tier, io.kind).slow_latency_us,
+                                 state_.queue(tier).fast_latency_us[kind]);
+  const float chosen_us = state_.history(other(tier), io.kind).slow_latency_us;
+  const TimeNs wait_ns = slow_us > kManyTimes * chosen_us ? kExploreSlowNs : kExploreNs;
+  const TimeNs last_ns = last_sent_ns_[DispatchState::index(tier)][kind];
+  if (slow_us > 0 && io.now_ns - last_ns < wait_ns) return false;
+  since_exploration_[kind] = 0;
+  return true;
+}
+
+Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
+  using Reason = DispatchTicket::Reason;
+  const Tier by_rule = choose_shortest_wait(state_, io);
+  make_svm_inputs(state_, io, inputs_);
+  if (new_weights_.take(weights_, weights_version_)) {
+    trained_ = true;
+    trust_ = {};
+  }
+  if (!trained_) {
+    last_score_ = 0;
+    return by_rule;
+  }
+  last_score_ = svm_score(weights_, io.kind, inputs_);
+  // 0: a kind that the model knows nothing of.
+  const Tier by_model = last_score_ > 0 ? Tier::cloud : last_score_ < 0 ? Tier::local : by_rule;
+  const Trust& trust = trust_[static_cast<size_t>(io.kind)];
+  ticket.reason = trust.trusted ? Reason::model : Reason::rule;
+  if (by_model == by_rule) return by_rule;
+  ticket.disputed = true;
+  const bool check = random_.chance(1, trust.trusted ? kRuleCheckEvery : kModelCheckEvery);
+  if (trust.trusted) {
+    ticket.reason = check ? Reason::rule_check : Reason::model;
+    return check ? by_rule : by_model;
+  }
+  ticket.reason = check ? Reason::model_check : Reason::rule;
+  return check ? by_model : by_rule;
+}
+
+DispatchTicket Dispatcher::begin(const DispatchIo& io) {
+  DispatchTicket ticket;
+  ticket.io = io;
+  ticket.tier = decide(io, ticket);
+  const bool chosen_silent = silent(ticket.tier, io.now_ns);
+  const bool other_silent = silent(other(ticket.tier), io.now_ns);
+  const auto kind = static_cast<size_t>(io.kind);
+  if (chosen_silent && !other_silent) {
+    const TimeNs last_ns = last_sent_ns_[DispatchState::index(ticket.tier)][kind];
+    if (io.now_ns - last_ns < kProbeNs) ticket.tier = other(ticket.tier);
+    ticket.reason = DispatchTicket::Reason::silent;
+    ticket.disputed = false;
+  } else if (!other_silent && wants_exploration(other(ticket.tier), io)) {
+    ticket.tier = other(ticket.tier);
+    ticket.reason = DispatchTicket::Reason::exploration;
+    ticket.disputed = false;
+  }
+  last_sent_ns_[DispatchState::index(ticket.tier)][kind] = io.now_ns;
+  ticket.slot = state_.note_submission(ticket.tier, io);
+  return ticket;
+}
+
+DispatchTicket Dispatcher::begin_on(const DispatchIo& io, Tier tier) {
+  make_svm_inputs(state_, io, inputs_);
+  DispatchTicket ticket;
+  ticket.io = io;
+  ticket.tier = tier;
+  last_sent_ns_[DispatchState::index(tier)][static_cast<size_t>(io.kind)] = io.now_ns;
+  ticket.slot = state_.note_submission(tier, io);
+  return ticket;
+}
+
+void Dispatcher::judge(Trust& trust, bool by_model, float latency_us) {
+  float& average = trust.latency_us[by_model];
+  uint32_t& count = trust.count[by_model];
+  count = std::min(count + 1, UINT32_MAX - 1);
+  average += (latency_us - average) * std::max(kCheckPart, 1 / static_cast<float>(count));
+  if (trust.count[0] < kLeastChecks || trust.count[1] < kLeastChecks) return;
+  if (trust.latency_us[1] > kSlower * trust.latency_us[0]) trust.trusted = false;
+  if (trust.latency_us[1] < trust.latency_us[0]) trust.trusted = true;
+}
+
+void Dispatcher::end(const DispatchTicket& ticket, TimeNs now_ns, bool ok) {
+  using Reason = DispatchTicket::Reason;
+  state_.note_completion(ticket.tier, ticket.slot, ticket.io, now_ns, ok);
+  if (!ok || !ticket.disputed) return;
+  const bool by_model = ticket.reason == Reason::model || ticket.reason == Reason::model_check;
+  judge(trust_[static_cast<size_t>(ticket.io.kind)], by_model,
+        static_cast<float>(now_ns - ticket.io.now_ns) / 1e3f);
+}
+
+}  // namespace latte

@@ -1,0 +1,92 @@
+// Dispatcher: which tier an I/O goes to. The linear model decides where it is trained and has
+// earned trust, the simple rule (shortest wait) elsewhere; a little is sent the other way so that
+// both tiers stay known.
+//
+// Guards, so that it is never worse than the simple rule for long:
+//  - untrained: the rule decides.
+//  - where model and rule disagree, a share of the I/Os goes by the other's word, drawn at random;
+//    the model decides only while those it decided were not slower than those the rule did.
+//  - a tier marked dead, or whose oldest I/O has waited kSilentNs with nothing completed since,
+//  gets
+//    nothing but probes.
+//
+// Thread rule: one reactor; set_weights() may be called by another thread. No allocation, lock or
+// system call after construction.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/random.h"
+#include "policy/dispatch_rules.h"
+#include "policy/svm_model.h"
+#include "policy/weights_slot.h"
+
+namespace latte {
+
+struct DispatchTicket {
+  Tier tier = Tier::local;
+  /// Whose word it was.
+  enum class Reason : uint8_t {
+    rule,
+    model,
+    rule_check,
+    model_check,
+    exploration,
+    silent
+  } reason = Reason::rule;
+  bool disputed = false;  ///< model and rule disagreed, and one of them was followed
+  uint32_t slot = DispatchState::kUntracked;
+  uint32_t sample = 0;  ///< the trainer's; 0: it does not look at this one
+  DispatchIo io{};
+};
+
+class Dispatcher {
+ public:
+  explicit Dispatcher(uint64_t seed) : random_(seed) {}
+
+  /// Chooses for `io` and counts it as under way there.
+  DispatchTicket begin(const DispatchIo& io);
+  /// Counts `io` as under way on `tier`, whatever begin() would say: for I/Os that have no choice.
+  DispatchTicket begin_on(const DispatchIo& io, Tier tier);
+  /// It completed at `now_ns`; `ok` false if it failed.
+  void end(const DispatchTicket& ticket, TimeNs now_ns, bool ok = true);
+  void set_dead(Tier tier, bool dead) { state_.set_dead(tier, dead); }
+
+  /// Any thread: from the next decision on these weights are used, on probation.
+  void set_weights(const SvmWeights& weights) { new_weights_.publish(weights); }
+
+  const DispatchState& state() const { return state_; }
+  /// The inputs of the last begin(), for the trainer.
+  const SvmInputs& last_inputs() const { return inputs_; }
+  /// What the model said in the last begin(); false without a model.
+  bool last_model_says_cloud() const { return last_score_ > 0; }
+  bool trained() const { return trained_; }
+  bool trusted(IoKind kind) const { return trust_[static_cast<size_t>(kind)].trusted; }
+
+ private:
+  // How I/Os fared about which model and rule disagreed; moving averages.
+  struct Trust {
+    std::array<float, 2> latency_us{};  // by the rule's word, by the model's
+    std::array<uint32_t, 2> count{};
+    bool trusted = true;
+  };
+  Tier decide(const DispatchIo& io, DispatchTicket& ticket);
+  bool silent(Tier tier, TimeNs now_ns) const;
+  bool wants_exploration(Tier tier, const DispatchIo& io);
+  static void judge(Trust& trust, bool by_model, float latency_us);
+
+  DispatchState state_;
+  WeightsSlot new_weights_;
+  SvmWeights weights_{};
+  SvmInputs inputs_{};
+  float last_score_ = 0;
+  bool trained_ = false;
+  uint64_t weights_version_ = 0;
+  std::array<Trust, kIoKinds> trust_{};
+  std::array<std::array<TimeNs, kIoKinds>, kTiers> last_sent_ns_{};
+  std::array<uint32_t, kIoKinds> since_exploration_{};
+  Random random_;
+};
+
+}  // namespace latte

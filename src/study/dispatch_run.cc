@@ -1,0 +1,145 @@
+#include "study/dispatch_run.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
+namespace latte::study {
+namespace {
+
+struct UnderWay {
+  TimeNs end_ns;
+  DispatchTicket ticket;
+};
+bool later(const UnderWay& a, const UnderWay& b) { return a.end_ns > b.end_ns; }
+
+class Runner {
+ public:
+  Runner(StudyMode mode, const Regime& regime, uint64_t seed, const Decider& decider,
+         const SampleSink& sink)
+      : mode_(mode),
+        regime_(regime),
+        arrivals_(regime, seed),
+        foreigner_(regime, seed),
+        local_(regime.local, seed * 2 + 1),
+        cloud_(regime.cloud, seed * 2 + 2),
+        dispatcher_(seed),
+        decider_(decider),
+        sink_(sink) {
+    if (decider.weights != nullptr) dispatcher_.set_weights(*decider.weights);
+  }
+
+  void run() {
+    for (uint32_t i = 0; i < regime_.requests; ++i) {
+      model::ModelIo io = arrivals_.next(now_ns_);
+      now_ns_ = io.time_ns;
+      while (!under_way_.empty() && (under_way_.front().end_ns <= now_ns_ || full()))
+        complete_first();
+      foreigner_.run_until(now_ns_, local_);
+      io.time_ns = now_ns_;
+      decide(io);
+    }
+    while (!under_way_.empty()) complete_first();
+    result_.end_ns = now_ns_;
+  }
+
+  DispatchRun& result() { return result_; }
+
+ private:
+  bool full() const {
+    const DispatchState& state = dispatcher_.state();
+    const auto depth = [&](Tier tier) {
+      return state.queue(tier).count[0] + state.queue(tier).count[1];
+    };
+    if (mode_ == StudyMode::dispatch)
+      return depth(Tier::local) + depth(Tier::cloud) >= regime_.depth;
+    return std::max(depth(Tier::local), depth(Tier::cloud)) >= regime_.depth;
+  }
+
+  void complete_first() {
+    std::pop_heap(under_way_.begin(), under_way_.end(), later);
+    const UnderWay done = under_way_.back();
+    under_way_.pop_back();
+    now_ns_ = std::max(now_ns_, done.end_ns);
+    dispatcher_.end(done.ticket, done.end_ns);
+  }
+
+  void start(const DispatchTicket& ticket, const model::ModelIo& io) {
+    const TimeNs end_ns = ticket.tier == Tier::local ? local_.submit(io) : cloud_.submit(io);
+    under_way_.push_back({end_ns, ticket});
+    std::push_heap(under_way_.begin(), under_way_.end(), later);
+  }
+
+  void decide(const model::ModelIo& io) {
+    const IoKind kind = io.op == model::ModelOp::read ? IoKind::read : IoKind::write;
+    const auto k = static_cast<size_t>(kind);
+    const DispatchIo asked{now_ns_, kind, io.length_bytes};
+    const Truth truth{local_.peek(io) - now_ns_, cloud_.peek(io) - now_ns_};
+    for (size_t rule = 0; rule < kDispatchRules.size(); ++rule) {
+      const Tier tier = kDispatchRules[rule].choose(dispatcher_.state(), asked);
+      result_.rules[rule][k].add(truth, tier);
+      if (mode_ == StudyMode::predict) result_.rule_latencies[rule].add(truth.on(tier));
+    }
+    const DispatchTicket ticket = begin(asked, truth);
+    const Tier said = dispatcher_.last_model_says_cloud() ? Tier::cloud : Tier::local;
+    result_.decided[k].add(truth, mode_ == StudyMode::predict ? said : ticket.tier);
+    result_.model[k].add(truth, said);
+    result_.explored += ticket.reason == DispatchTicket::Reason::exploration;
+    if (sink_) sink_(sample_of(dispatcher_.last_inputs(), kind, truth));
+    const Tier counted = mode_ == StudyMode::predict ? said : ticket.tier;
+    result_.latencies[k].add(truth.on(counted));
+    result_.all.add(truth.on(counted));
+    if (mode_ == StudyMode::predict) result_.oracle.add(truth.on(truth.faster()));
+    start(ticket, io);
+    if (mode_ == StudyMode::predict)
+      start(dispatcher_.begin_on(asked, ticket.tier == Tier::local ? Tier::cloud : Tier::local),
+            io);
+  }
+
+  DispatchTicket begin(const DispatchIo& asked, const Truth& truth) {
+    switch (decider_.kind) {
+      case Decider::Kind::dispatcher:
+        return dispatcher_.begin(asked);
+      case Decider::Kind::rule:
+        return dispatcher_.begin_on(asked, decider_.rule.choose(dispatcher_.state(), asked));
+      case Decider::Kind::oracle:
+        break;
+    }
+    return dispatcher_.begin_on(asked, truth.faster());
+  }
+
+  StudyMode mode_;
+  const Regime& regime_;
+  Arrivals arrivals_;
+  Foreigner foreigner_;
+  model::NvmeModel local_;
+  model::CloudModel cloud_;
+  Dispatcher dispatcher_;
+  const Decider& decider_;
+  const SampleSink& sink_;
+  TimeNs now_ns_ = 0;
+  std::vector<UnderWay> under_way_;
+  DispatchRun result_;
+};
+
+}  // namespace
+
+SvmSample sample_of(const SvmInputs& inputs, IoKind kind, const Truth& truth) {
+  SvmSample sample;
+  sample.inputs = inputs;
+  sample.kind = kind;
+  sample.cloud_faster = truth.faster() == Tier::cloud;
+  sample.doublings = static_cast<float>(std::abs(
+      std::log2(static_cast<double>(truth.local_ns) / static_cast<double>(truth.cloud_ns))));
+  return sample;
+}
+
+DispatchRun run_dispatch(StudyMode mode, const Regime& regime, uint64_t seed,
+                         const Decider& decider, const SampleSink& sink) {
+  Runner runner(mode, regime, seed, decider, sink);
+  runner.run();
+  return std::move(runner.result());
+}
+
+}  // namespace latte::study

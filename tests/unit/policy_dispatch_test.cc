@@ -1,0 +1,387 @@
+// The dispatcher: what it may know, its rules, its guards, and that it learns.
+#include "policy/dispatcher.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "policy/dispatch_trainer.h"
+#include "policy/drift_test.h"
+#include "policy/fast_log.h"
+#include "policy/outcome_labels.h"
+#include "policy/svm_train.h"
+
+namespace latte {
+namespace {
+
+struct Flight {
+  TimeNs end_ns;
+  Tier tier;
+  uint32_t slot;
+  DispatchIo io;
+};
+
+struct Request {
+  DispatchIo io;
+  Tier tier;
+  TimeNs latency_ns;
+};
+
+std::vector<Request> requests(uint64_t seed, size_t count) {
+  Random random(seed);
+  std::vector<Request> all;
+  TimeNs now_ns = 1000;
+  for (size_t i = 0; i < count; ++i) {
+    now_ns += static_cast<TimeNs>(random.below(20'000));
+    Request request;
+    request.io = {now_ns, random.chance(1, 2) ? IoKind::read : IoKind::write,
+                  4096u << random.below(5)};
+    request.tier = random.chance(1, 3) ? Tier::cloud : Tier::local;
+    request.latency_ns = 1 + static_cast<TimeNs>(random.below(400'000));
+    all.push_back(request);
+  }
+  return all;
+}
+
+/// What the model sees when the last of `all` comes.
+SvmInputs inputs_at_last(const std::vector<Request>& all) {
+  DispatchState state;
+  std::vector<Flight> flying;
+  for (const Request& request : all) {
+    // In order of completion, those of one instant in order of submission.
+    std::stable_sort(flying.begin(), flying.end(),
+                     [](const Flight& a, const Flight& b) { return a.end_ns < b.end_ns; });
+    while (!flying.empty() && flying.front().end_ns <= request.io.now_ns) {
+      const Flight& done = flying.front();
+      state.note_completion(done.tier, done.slot, done.io, done.end_ns);
+      flying.erase(flying.begin());
+    }
+    if (&request == &all.back()) break;
+    flying.push_back({request.io.now_ns + request.latency_ns, request.tier,
+                      state.note_submission(request.tier, request.io), request.io});
+  }
+  SvmInputs inputs;
+  make_svm_inputs(state, all.back().io, inputs);
+  return inputs;
+}
+
+TEST(DispatchState, LatenciesOfWhatIsUnderWayChangeNothing) {
+  size_t perturbed = 0;
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    std::vector<Request> all = requests(seed, 300);
+    const SvmInputs before = inputs_at_last(all);
+    Random random(seed);
+    const TimeNs now_ns = all.back().io.now_ns;
+    for (Request& request : all) {
+      if (request.io.now_ns + request.latency_ns <= now_ns) continue;
+      const TimeNs least_ns = now_ns - request.io.now_ns + 1;
+      request.latency_ns = least_ns + static_cast<TimeNs>(random.below(1'000'000'000));
+      ++perturbed;
+    }
+    ASSERT_EQ(inputs_at_last(all), before) << "seed " << seed;
+  }
+  EXPECT_GT(perturbed, 500u);
+}
+
+TEST(DispatchState, LatenciesOfWhatIsDoneDoChangeSomething) {
+  std::vector<Request> all = requests(3, 300);
+  const SvmInputs before = inputs_at_last(all);
+  for (Request& request : all)
+    if (request.io.now_ns + request.latency_ns <= all.back().io.now_ns) request.latency_ns /= 2;
+  EXPECT_NE(inputs_at_last(all), before);
+}
+
+TEST(DispatchState, CountsWhatIsUnderWay) {
+  DispatchState state;
+  const DispatchIo first{1000, IoKind::read, 4096};
+  const DispatchIo second{2000, IoKind::read, 8192};
+  const DispatchIo third{3000, IoKind::write, 512};
+  const uint32_t a = state.note_submission(Tier::cloud, first);
+  const uint32_t b = state.note_submission(Tier::cloud, second);
+  const uint32_t c = state.note_submission(Tier::cloud, third);
+  const TierQueue& queue = state.queue(Tier::cloud);
+  EXPECT_EQ(queue.count[0], 2u);
+  EXPECT_EQ(queue.count[1], 1u);
+  EXPECT_EQ(queue.bytes, 4096u + 8192 + 512);
+  EXPECT_EQ(queue.oldest_ns[0], 1000);
+  EXPECT_EQ(queue.oldest_ns[1], 3000);
+  // The younger first: the oldest stays.
+  state.note_completion(Tier::cloud, b, second, 5000);
+  EXPECT_EQ(queue.oldest_ns[0], 1000);
+  state.note_completion(Tier::cloud, a, first, 6000);
+  EXPECT_EQ(queue.oldest_ns[0], 0);
+  state.note_completion(Tier::cloud, c, third, 7000);
+  EXPECT_EQ(queue.bytes, 0u);
+  EXPECT_EQ(state.queue(Tier::local).count[0], 0u);
+}
+
+TEST(DispatchState, BeyondItsLimitIosAreCountedOnly) {
+  DispatchState state;
+  const DispatchIo io{1000, IoKind::write, 4096};
+  std::vector<uint32_t> slots;
+  for (uint32_t i = 0; i < DispatchState::kMaxTracked + 10; ++i)
+    slots.push_back(state.note_submission(Tier::local, io));
+  EXPECT_EQ(slots.back(), DispatchState::kUntracked);
+  EXPECT_EQ(state.queue(Tier::local).count[1], DispatchState::kMaxTracked + 10);
+  for (const uint32_t slot : slots) state.note_completion(Tier::local, slot, io, 2000);
+  EXPECT_EQ(state.queue(Tier::local).count[1], 0u);
+  EXPECT_NE(state.note_submission(Tier::local, io), DispatchState::kUntracked);
+}
+
+TEST(FastLog, IsCloseEnough) {
+  for (float value = 1e-6f; value < 1e12f; value *= 1.01f)
+    ASSERT_NEAR(fast_log2(value), std::log2(value), 0.01f) << value;
+}
+
+SvmSample sample(float local_log2, float cloud_log2, IoKind kind, Random& random) {
+  SvmSample one;
+  one.inputs = {};
+  one.inputs[0] = local_log2;
+  one.inputs[15] = cloud_log2;
+  for (size_t i = 30; i < 40; ++i) one.inputs[i] = static_cast<float>(random.uniform());
+  one.inputs[kSvmInputs - 1] = 1;
+  one.kind = kind;
+  one.cloud_faster = cloud_log2 < local_log2;
+  one.doublings = std::abs(local_log2 - cloud_log2);
+  return one;
+}
+
+TEST(SvmTrain, FindsALinearBoundary) {
+  Random random(1);
+  std::vector<SvmSample> samples;
+  for (int i = 0; i < 4000; ++i)
+    samples.push_back(sample(static_cast<float>(5 + 5 * random.uniform()),
+                             static_cast<float>(5 + 5 * random.uniform()), IoKind::write, random));
+  const SvmTraining training = train_svm({samples.data(), 3000});
+  int right = 0;
+  for (size_t i = 3000; i < samples.size(); ++i) {
+    const float score = svm_score(training.weights, IoKind::write, samples[i].inputs);
+    right += (score > 0) == samples[i].cloud_faster;
+  }
+  EXPECT_GT(right, 970);
+  EXPECT_EQ(training.rows[0], 0u);
+  EXPECT_GT(training.rows[1], 2900u);
+}
+
+TEST(SvmTrain, OneAnswerOnlyAndNoSamples) {
+  Random random(1);
+  std::vector<SvmSample> samples;
+  for (int i = 0; i < 1000; ++i) samples.push_back(sample(9, 5, IoKind::read, random));
+  const SvmTraining training = train_svm(samples);
+  EXPECT_GT(svm_score(training.weights, IoKind::read, samples[0].inputs), 0);
+  EXPECT_EQ(svm_score(training.weights, IoKind::write, samples[0].inputs), 0);
+  EXPECT_EQ(train_svm({}).rows[0], 0u);
+}
+
+TEST(OutcomeLabels, SayWhichTierWouldHaveBeenFaster) {
+  // The local tier takes 2^inputs[0], the cloud 2^7; which of them ran is drawn.
+  Random random(2);
+  std::vector<DispatchOutcome> outcomes;
+  for (int i = 0; i < 4000; ++i) {
+    DispatchOutcome outcome;
+    outcome.inputs = {};
+    outcome.inputs[0] = static_cast<float>(4 + 6 * random.uniform());
+    outcome.inputs[kSvmInputs - 1] = 1;
+    outcome.tier = random.chance(1, 8) ? Tier::cloud : Tier::local;
+    outcome.latency_log2 = outcome.tier == Tier::local ? outcome.inputs[0] : 7;
+    outcomes.push_back(outcome);
+  }
+  const std::vector<SvmSample> samples = label_outcomes(outcomes);
+  ASSERT_EQ(samples.size(), outcomes.size());
+  size_t right = 0;
+  for (const SvmSample& one : samples) right += one.cloud_faster == (one.inputs[0] > 7);
+  EXPECT_GT(right, samples.size() * 97 / 100);
+  // Of a tier that was never used nothing is known.
+  std::erase_if(outcomes, [](const DispatchOutcome& one) { return one.tier == Tier::cloud; });
+  EXPECT_TRUE(label_outcomes(outcomes).empty());
+}
+
+/// Two tiers as simple servers: each takes what it takes, and a queue of its own.
+struct ToyTiers {
+  TimeNs service_ns[2] = {10'000, 60'000};
+  TimeNs trip_ns[2] = {10'000, 300'000};
+  TimeNs free_ns[2] = {0, 0};
+  TimeNs submit(Tier tier, TimeNs now_ns) {
+    const size_t i = DispatchState::index(tier);
+    free_ns[i] = std::max(free_ns[i], now_ns) + service_ns[i];
+    return free_ns[i] + trip_ns[i];
+  }
+};
+
+/// Runs `count` writes 20 us apart; returns their mean latency in us. `choose` gives a ticket.
+template <typename Begin, typename End>
+double drive(ToyTiers& tiers, int count, TimeNs start_ns, Begin begin, End end) {
+  std::vector<std::pair<TimeNs, DispatchTicket>> flying;
+  double sum_us = 0;
+  TimeNs now_ns = start_ns;
+  const auto later = [](const auto& a, const auto& b) { return a.first > b.first; };
+  for (int i = 0; i < count; ++i, now_ns += 20'000) {
+    while (!flying.empty() && flying.front().first <= now_ns) {
+      std::pop_heap(flying.begin(), flying.end(), later);
+      end(flying.back().second, flying.back().first);
+      flying.pop_back();
+    }
+    const DispatchTicket ticket = begin(DispatchIo{now_ns, IoKind::write, 4096});
+    const TimeNs end_ns = tiers.submit(ticket.tier, now_ns);
+    sum_us += static_cast<double>(end_ns - now_ns) / 1e3;
+    flying.emplace_back(end_ns, ticket);
+    std::push_heap(flying.begin(), flying.end(), later);
+  }
+  for (const auto& [end_ns, ticket] : flying) end(ticket, std::max(end_ns, now_ns));
+  return sum_us / count;
+}
+
+double drive(ToyTiers& tiers, Dispatcher& dispatcher, int count, TimeNs start_ns = kSecond) {
+  return drive(
+      tiers, count, start_ns, [&](const DispatchIo& io) { return dispatcher.begin(io); },
+      [&](const DispatchTicket& ticket, TimeNs now_ns) { dispatcher.end(ticket, now_ns); });
+}
+
+double drive_by_rule(ToyTiers& tiers, int count) {
+  Dispatcher dispatcher(1);
+  return drive(
+      tiers, count, kSecond,
+      [&](const DispatchIo& io) {
+        return dispatcher.begin_on(io, choose_shortest_wait(dispatcher.state(), io));
+      },
+      [&](const DispatchTicket& ticket, TimeNs now_ns) { dispatcher.end(ticket, now_ns); });
+}
+
+SvmWeights always(float score) {
+  SvmWeights weights;
+  for (auto& kind : weights.weights) kind[kSvmInputs - 1] = score;
+  return weights;
+}
+
+TEST(Dispatcher, UntrainedItIsTheSimpleRule) {
+  ToyTiers tiers, same;
+  Dispatcher dispatcher(1);
+  const double rule_us = drive_by_rule(same, 20'000);
+  EXPECT_LT(drive(tiers, dispatcher, 20'000), 1.1 * rule_us);
+  EXPECT_FALSE(dispatcher.trained());
+}
+
+TEST(Dispatcher, ALyingModelLosesItsTrust) {
+  ToyTiers tiers, same;
+  Dispatcher dispatcher(1);
+  dispatcher.set_weights(always(1));  // "the cloud", whose server can't take half of the load
+  const double rule_us = drive_by_rule(same, 100'000);
+  drive(tiers, dispatcher, 2'000);
+  EXPECT_FALSE(dispatcher.trusted(IoKind::write));
+  tiers.free_ns[1] = 0;
+  const double later_us = drive(tiers, dispatcher, 100'000, 60 * kSecond);
+  EXPECT_LT(later_us, 1.15 * rule_us);
+}
+
+TEST(Dispatcher, ADeadTierGetsProbesOnly) {
+  Dispatcher dispatcher(1);
+  dispatcher.set_weights(always(-1));
+  dispatcher.set_dead(Tier::local, true);
+  int local = 0;
+  TimeNs now_ns = kSecond;
+  for (int i = 0; i < 10'000; ++i, now_ns += 100'000) {
+    const DispatchTicket ticket = dispatcher.begin({now_ns, IoKind::write, 4096});
+    local += ticket.tier == Tier::local;
+    dispatcher.end(ticket, now_ns + 50'000, ticket.tier == Tier::cloud);
+  }
+  EXPECT_GE(local, 2);
+  EXPECT_LE(local, 6) << "one in 250 ms, in a second";
+}
+
+TEST(Dispatcher, ATierThatSaysNothingIsLeftAlone) {
+  Dispatcher dispatcher(1);
+  dispatcher.set_weights(always(-1));
+  int local = 0;
+  TimeNs now_ns = kSecond;
+  for (int i = 0; i < 20'000; ++i, now_ns += 100'000) {
+    const DispatchTicket ticket = dispatcher.begin({now_ns, IoKind::write, 4096});
+    if (ticket.tier == Tier::cloud)
+      dispatcher.end(ticket, now_ns + 50'000);  // the others never answer
+    else if (now_ns > 2 * kSecond)
+      ++local;
+  }
+  EXPECT_LE(local, 8);
+}
+
+TEST(Dispatcher, ATierThatHasRecoveredIsNoticed) {
+  ToyTiers tiers;
+  Dispatcher dispatcher(1);
+  tiers.trip_ns[0] = 5 * kMillisecond;  // the local tier is slow
+  drive(tiers, dispatcher, 5'000);
+  tiers.trip_ns[0] = 10'000;
+  tiers.service_ns[1] = 15'000;
+  drive(tiers, dispatcher, 10'000, 60 * kSecond);
+  EXPECT_LT(drive(tiers, dispatcher, 5'000, 120 * kSecond), 100) << "it was 360 us";
+}
+
+TEST(WeightsSlot, AReaderTakesWholeSets) {
+  WeightsSlot slot;
+  std::jthread writer([&](const std::stop_token& stop) {
+    for (float value = 1; !stop.stop_requested(); value += 1) {
+      SvmWeights weights;
+      for (auto& kind : weights.weights) kind.fill(value);
+      slot.publish(weights);
+    }
+  });
+  uint64_t seen = 0;
+  for (int taken = 0; taken < 200;) {
+    SvmWeights weights;
+    if (!slot.take(weights, seen)) continue;
+    ++taken;
+    for (const auto& kind : weights.weights)
+      for (const float value : kind) ASSERT_EQ(value, weights.weights[0][0]);
+  }
+}
+
+TEST(DispatchTrainer, TrainsFromItsOwnOutcomes) {
+  Dispatcher dispatcher(1);
+  DispatchTrainer trainer(dispatcher);
+  ToyTiers tiers;
+  TimeNs start_ns = kSecond;
+  for (int round = 0; round < 200 && trainer.trainings() == 0; ++round) {
+    drive(
+        tiers, 5'000, start_ns, [&](const DispatchIo& io) { return trainer.begin(io); },
+        [&](const DispatchTicket& ticket, TimeNs now_ns) { trainer.end(ticket, now_ns); });
+    start_ns += 10 * kSecond;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_GE(trainer.trainings(), 1u);
+  drive(tiers, dispatcher, 100, start_ns);
+  EXPECT_TRUE(dispatcher.trained());
+}
+
+TEST(DriftTest, FiresWhenTheStreamMovesAndNotBefore) {
+  Random random(1);
+  DriftTest test;
+  const auto draw = [&](double mean, double spread) {
+    return static_cast<float>(mean + spread * (random.uniform() + random.uniform() - 1));
+  };
+  for (uint64_t i = 0; i < 50 * DriftTest::kWindow; ++i) ASSERT_FALSE(test.add(draw(5, 1)));
+  bool fired = false;
+  for (uint64_t i = 0; i < 3 * DriftTest::kWindow; ++i) fired |= test.add(draw(6, 1));
+  EXPECT_TRUE(fired);
+  test.restart();
+  for (uint64_t i = 0; i < 5 * DriftTest::kWindow; ++i) ASSERT_FALSE(test.add(draw(6, 1)));
+  fired = false;
+  for (uint64_t i = 0; i < 3 * DriftTest::kWindow; ++i) fired |= test.add(draw(6, 4));
+  EXPECT_TRUE(fired);
+}
+
+TEST(TenPercentRule, ComparesWindowsOfTime) {
+  TenPercentRule rule(kSecond);
+  bool fired = false;
+  TimeNs now_ns = 1;
+  for (int i = 0; i < 5'000; ++i, now_ns += kMillisecond)
+    fired |= rule.add(now_ns, static_cast<float>(i % 10));
+  EXPECT_FALSE(fired);
+  for (int i = 0; i < 5'000; ++i, now_ns += kMillisecond)
+    fired |= rule.add(now_ns, static_cast<float>(2 * (i % 10)));
+  EXPECT_TRUE(fired);
+}
+
+}  // namespace
+}  // namespace latte
