@@ -5,7 +5,8 @@
 namespace latte {
 namespace {
 
-/// Nothing completed for so long while something is under way: the tier counts as dead.
+/// Nothing completed for so long while something is under way: the tier counts
+/// as dead.
 constexpr TimeNs kSilentNs = 500 * kMillisecond;
 /// A silent or dead tier gets one I/O so often.
 constexpr TimeNs kProbeNs = 250 * kMillisecond;
@@ -18,8 +19,9 @@ constexpr float kManyTimes = 8;
 constexpr uint32_t kExploreEvery = 128;
 constexpr uint32_t kExploreBytes = 64u << 10;
 
-/// Where model and rule disagree, one in so many goes by the word of the one that is not followed:
-/// the rule while the model is trusted, the model when it is not any more.
+/// Where model and rule disagree, one in so many goes by the word of the one
+/// that is not followed: the rule while the model is trusted, the model when it
+/// is not any more.
 constexpr uint64_t kRuleCheckEvery = 16;
 constexpr uint64_t kModelCheckEvery = 256;
 constexpr uint32_t kLeastChecks = 32;
@@ -56,8 +58,9 @@ bool Dispatcher::wants_exploration(Tier tier, const DispatchIo& io) {
 
 Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   using Reason = DispatchTicket::Reason;
-  const Tier by_rule = choose_shortest_wait(state_, io);
+  fetch_svm_weights(weights_, io.kind);
   make_svm_inputs(state_, io, inputs_);
+  const Tier by_rule = choose_shortest_wait(state_, io);
   if (new_weights_.take(weights_, weights_version_)) {
     trained_ = true;
     trust_ = {};

@@ -1,6 +1,7 @@
 #include "policy/svm_model.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "policy/fast_log.h"
@@ -8,89 +9,148 @@
 namespace latte {
 namespace {
 
-constexpr size_t kTierInputs = 13;
+constexpr size_t kWindowInputs = 3 * KindHistory::kWindow;
+constexpr size_t kTierInputs = 17;
 /// Ratios count up to so many doublings, so that none drowns the others.
 constexpr float kMostDoublings = 6;
+constexpr float kMostMargin = 2;
+constexpr size_t kLineBytes = 64;
 
-float log2_us(TimeNs duration_ns) {
-  return fast_log2(1 + static_cast<float>(std::max<TimeNs>(duration_ns, 0)) / 1e3f);
+// What logarithms are taken of, all at once: eleven a tier, then two of the
+// I/O's own.
+enum Argument : size_t {
+  kSlow,  // moving averages of the latency
+  kFast,
+  kPerDepth,  // latency over depth
+  kReads,     // under way
+  kWrites,
+  kDepth,
+  kBytes,
+  kAge,       // of the oldest of the kind
+  kOtherAge,  // of the other kind
+  kSilence,   // since the last completion
+  kTierArguments,
+};
+constexpr size_t kSize = 2 * kTierArguments;
+constexpr size_t kGap = kSize + 1;
+constexpr size_t kArguments = (kGap + 1 + 3) / 4 * 4;
+
+float us(TimeNs duration_ns) {
+  return 1 + static_cast<float>(std::max<TimeNs>(duration_ns, 0)) / 1e3f;
 }
 
-float log2_or_zero(float value) { return value > 0 ? fast_log2(value) : 0; }
+/// 1, whose logarithm is 0, for an average of nothing.
+float or_one(float average) { return average > 0 ? average : 1; }
 
-float clip(float value, float least, float most) { return std::clamp(value, least, most); }
-
-/// Of the oldest I/O of a kind under way, as a logarithm.
-float age_of(const TierQueue& queue, size_t kind, TimeNs now_ns) {
-  return queue.oldest_ns[kind] == 0 ? 0 : log2_us(now_ns - queue.oldest_ns[kind]);
+float age_us(const TierQueue& queue, size_t kind, TimeNs now_ns) {
+  return queue.oldest_ns[kind] == 0 ? 1 : us(now_ns - queue.oldest_ns[kind]);
 }
 
-/// What a tier's queue tells: 13 inputs at `out`. Returns log2 of the time the queue's length and
-/// its recent pace let expect.
-float queue_inputs(const TierQueue& queue, const KindHistory& history, const DispatchIo& io,
-                   float* out) {
+void gather(const TierQueue& queue, const KindHistory& history, const DispatchIo& io, float* out) {
   const auto kind = static_cast<size_t>(io.kind);
-  const float depth = static_cast<float>(queue.count[0] + queue.count[1]);
-  const float depth_log2 = fast_log2(1 + depth);
-  const float slow_log2 = log2_or_zero(history.slow_latency_us);
-  const float fast_latency_log2 = log2_or_zero(queue.fast_latency_us[kind]);
-  const float age_log2 = age_of(queue, kind, io.now_ns);
-  const float expected_log2 = log2_or_zero(queue.wait_us[kind]) + depth_log2;
+  const auto reads = static_cast<float>(queue.count[0]);
+  const auto writes = static_cast<float>(queue.count[1]);
+  out[kSlow] = or_one(history.slow_latency_us);
+  out[kFast] = or_one(queue.fast_latency_us[kind]);
+  out[kPerDepth] = or_one(queue.wait_us[kind]);
+  out[kReads] = 1 + reads;
+  out[kWrites] = 1 + writes;
+  out[kDepth] = 1 + reads + writes;
+  out[kBytes] = 1 + static_cast<float>(queue.bytes) / 1024;
+  out[kAge] = age_us(queue, kind, io.now_ns);
+  out[kOtherAge] = age_us(queue, 1 - kind, io.now_ns);
+  out[kSilence] = us(io.now_ns - queue.last_completion_ns);
+}
+
+/// A tier's 17 inputs from its logarithms.
+void queue_inputs(const float* log2, float* out) {
+  const float expected = log2[kPerDepth] + log2[kDepth];
   // The oldest is late: the tier is stalled, whatever it did before.
-  const float late = clip(age_log2 - slow_log2, 0, kMostDoublings);
-  out[0] = slow_log2;
-  out[1] = fast_latency_log2;
-  out[2] = expected_log2;
-  out[3] = fast_log2(1 + static_cast<float>(queue.count[0]));
-  out[4] = fast_log2(1 + static_cast<float>(queue.count[1]));
-  out[5] = fast_log2(1 + static_cast<float>(queue.bytes) / 1024);
-  out[6] = age_log2;
+  const float late = std::clamp(log2[kAge] - log2[kSlow], 0.0f, kMostDoublings);
+  out[0] = log2[kSlow];
+  out[1] = log2[kFast];
+  out[2] = expected;
+  out[3] = log2[kReads];
+  out[4] = log2[kWrites];
+  out[5] = log2[kBytes];
+  out[6] = log2[kAge];
   out[7] = late;
-  out[8] = late * depth_log2;
-  out[9] = depth_log2;
-  out[10] = log2_us(io.now_ns - queue.last_completion_ns);
-  out[11] = std::max(age_log2, expected_log2);
-  out[12] = age_of(queue, 1 - kind, io.now_ns);
-  return expected_log2;
+  out[8] = late * log2[kDepth];
+  out[9] = log2[kDepth];
+  out[10] = log2[kSilence];
+  out[11] = std::max(log2[kAge], expected);
+  out[12] = log2[kOtherAge];
+  const float age_of_both = std::max(log2[kAge], log2[kOtherAge]);
+  const float late_of_both = std::clamp(age_of_both - log2[kSlow], 0.0f, kMostDoublings);
+  out[13] = age_of_both;
+  out[14] = late_of_both;
+  out[15] = late_of_both * log2[kDepth];
+  out[16] = std::max(age_of_both, log2[kFast]);
+}
+
+float margin(float local, float cloud) {
+  return std::clamp(local - cloud, -kMostMargin, kMostMargin);
 }
 
 }  // namespace
 
 void make_svm_inputs(const DispatchState& state, const DispatchIo& io, SvmInputs& inputs) {
-  constexpr size_t kWindowInputs = 3 * KindHistory::kWindow;
   const KindHistory& local = state.history(Tier::local, io.kind);
   const KindHistory& cloud = state.history(Tier::cloud, io.kind);
+  state.fetch(io.kind);
+  float log2[kArguments];
+  gather(state.queue(Tier::local), local, io, log2);
+  gather(state.queue(Tier::cloud), cloud, io, log2 + kTierArguments);
+  log2[kSize] = static_cast<float>(std::max(io.bytes, 1u)) / 1024;
+  log2[kGap] = us(io.now_ns - state.last_submission_ns());
+  for (size_t i = kGap + 1; i < kArguments; ++i) log2[i] = 1;
+  fast_log2(log2, kArguments);
+
   float* out = inputs.data();
   static_assert(offsetof(KindHistory, slow_latency_us) == kWindowInputs * sizeof(float));
   std::memcpy(out, &local, kWindowInputs * sizeof(float));
   std::memcpy(out + kWindowInputs, &cloud, kWindowInputs * sizeof(float));
-  out += 2 * kWindowInputs;
-  const float local_log2 = queue_inputs(state.queue(Tier::local), local, io, out);
-  const float cloud_log2 = queue_inputs(state.queue(Tier::cloud), cloud, io, out + kTierInputs);
-  const float* const queues[] = {out, out + kTierInputs};
-  out += 2 * kTierInputs;
-  const float size_log2 = fast_log2(static_cast<float>(std::max(io.bytes, 1u)) / 1024);
-  out[0] = size_log2;
-  out[1] = log2_us(io.now_ns - state.last_submission_ns());
-  // The simple rules' own margins, bounded: far from the boundary more of one says nothing.
-  out[2] = clip(local_log2 - cloud_log2, -2, 2);
-  out[3] = clip(queues[0][1] - queues[1][1], -2, 2);
-  out[4] = clip(local.latency_log2[0] - cloud.latency_log2[0], -2, 2);
-  out[5] = clip(queues[0][0] - queues[1][0], -2, 2);
-  out[6] = clip(queues[0][11] - queues[1][11], -2, 2);
-  out[7] = 1;
-  static_assert(2 * kWindowInputs + 2 * kTierInputs + 8 == kSvmInputs);
+  float* const of_local = out + 2 * kWindowInputs;
+  float* const of_cloud = of_local + kTierInputs;
+  queue_inputs(log2, of_local);
+  queue_inputs(log2 + kTierArguments, of_cloud);
+  out = of_cloud + kTierInputs;
+  out[0] = log2[kSize];
+  out[1] = log2[kGap];
+  // The simple rules' own margins, bounded: far from the boundary more of one
+  // says nothing.
+  out[2] = margin(of_local[2], of_cloud[2]);
+  out[3] = margin(of_local[1], of_cloud[1]);
+  out[4] = margin(local.latency_log2[0], cloud.latency_log2[0]);
+  out[5] = margin(of_local[0], of_cloud[0]);
+  out[6] = margin(of_local[11], of_cloud[11]);
+  out[7] = margin(of_local[16], of_cloud[16]);
+  out[8] = margin(of_local[5], of_cloud[5]);
+  out[9] = margin(of_local[9], of_cloud[9]);
+  // Size against what is in front of it, and against how late that is.
+  out[10] = out[0] * of_local[9];
+  out[11] = out[0] * of_local[14];
+  out[12] = out[0] * out[0];
+  out[13] = out[4] * of_local[14];
+  out[14] = out[0] * of_cloud[9];
+  out[15] = 1;
+  static_assert(2 * kWindowInputs + 2 * kTierInputs + 16 == kSvmInputs);
+}
+
+void fetch_svm_weights(const SvmWeights& weights, IoKind kind) {
+  const auto& of_kind = weights.weights[static_cast<size_t>(kind)];
+  for (size_t i = 0; i < kSvmInputs; i += kLineBytes / sizeof(float))
+    __builtin_prefetch(&of_kind[i]);
 }
 
 float svm_score(const SvmWeights& weights, IoKind kind, const SvmInputs& inputs) {
-  using Four = float __attribute__((vector_size(16), aligned(4), may_alias));
   const float* w = weights.weights[static_cast<size_t>(kind)].data();
-  Four sums[4] = {};
+  FourFloats sums[4] = {};
   for (size_t i = 0; i < kSvmInputs; i += 16)
     for (size_t lane = 0; lane < 4; ++lane)
-      sums[lane] += *reinterpret_cast<const Four*>(w + i + 4 * lane) *
-                    *reinterpret_cast<const Four*>(inputs.data() + i + 4 * lane);
-  const Four sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+      sums[lane] += *reinterpret_cast<const FourFloats*>(w + i + 4 * lane) *
+                    *reinterpret_cast<const FourFloats*>(inputs.data() + i + 4 * lane);
+  const FourFloats sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 

@@ -1,8 +1,10 @@
-// The linear model: weights over what DispatchState knows, one set for reads and one for writes.
-// Inputs are logarithms: a window of completions per tier as the paper has it (5 I/Os, latency,
-// size and depth on each tier), the I/O's own size, and the state of both queues.
+// The linear model: weights over what DispatchState knows, one set for reads
+// and one for writes. Inputs are logarithms: a window of completions per tier
+// as the paper has it (5 I/Os, latency, size and depth on each tier), the I/O's
+// own size, and the state of both queues.
 //
-// The decision is the sign of a dot product: positive means that the cloud will be faster.
+// The decision is the sign of a dot product: positive means that the cloud will
+// be faster.
 #pragma once
 
 #include <array>
@@ -13,7 +15,7 @@
 namespace latte {
 
 /// Inputs of one decision. The last is always 1.
-inline constexpr size_t kSvmInputs = 64;
+inline constexpr size_t kSvmInputs = 80;
 using SvmInputs = std::array<float, kSvmInputs>;
 
 struct alignas(64) SvmWeights {
@@ -24,7 +26,11 @@ static_assert(sizeof(SvmWeights) < 1024, "the model is under 1 KB");
 /// What the model sees of `io`, now. Latencies of I/Os under way are not in it.
 void make_svm_inputs(const DispatchState& state, const DispatchIo& io, SvmInputs& inputs);
 
-/// Positive: cloud. The distance from 0 is the confidence, in units of the margin.
+/// Asks for the weights' cache lines ahead of svm_score().
+void fetch_svm_weights(const SvmWeights& weights, IoKind kind);
+
+/// Positive: cloud. The distance from 0 is the confidence, in units of the
+/// margin.
 float svm_score(const SvmWeights& weights, IoKind kind, const SvmInputs& inputs);
 
 }  // namespace latte

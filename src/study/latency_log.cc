@@ -38,10 +38,10 @@ std::optional<LoggedIo> parse_line(std::string_view line) {
                   kind == "R" ? IoKind::read : IoKind::write, static_cast<uint32_t>(*bytes)};
 }
 
-Error bad_line(const std::string& path, uint64_t number, std::string_view line, const char* why) {
-  return {Errc::invalid, fmt::format("latency log {}, line {}: \"{}\" {}; expected lines of {} in "
-                                     "order of time",
-                                     path, number, line.substr(0, 100), why, kHeader)};
+Error bad_line(const std::string& path, uint64_t number, std::string_view line) {
+  return {Errc::invalid, fmt::format("latency log {}, line {}: \"{}\" is no line of {} "
+                                     "(microseconds, R or W, bytes)",
+                                     path, number, line.substr(0, 100), kHeader)};
 }
 
 struct UnderWay {
@@ -104,14 +104,15 @@ Result<std::vector<LoggedIo>> read_latency_log(const std::string& path) {
     auto piece = input.line();
     if (!piece) return piece.error();
     const std::string_view line = piece.value().bytes;
-    if (piece.value().end) return log;
+    if (piece.value().end) break;
     if (line.empty() || (number == 1 && line == kHeader)) continue;
     const auto io = parse_line(line);
-    if (piece.value().too_long || !io) return bad_line(path, number, line, "is no such line");
-    if (!log.empty() && io->time_ns < log.back().time_ns)
-      return bad_line(path, number, line, "is earlier than the line before");
+    if (piece.value().too_long || !io) return bad_line(path, number, line);
     log.push_back(*io);
   }
+  std::stable_sort(log.begin(), log.end(),
+                   [](const LoggedIo& a, const LoggedIo& b) { return a.time_ns < b.time_ns; });
+  return log;
 }
 
 LogStudy study_latency_log(const std::vector<LoggedIo>& log, const model::CloudOptions& cloud,

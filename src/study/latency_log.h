@@ -1,6 +1,7 @@
-// Logs of a real drive, one line an I/O with the time it took: `t_us,lat_us,rw,size,off`, packed or
-// not. Judged as prediction is in regimes: the drive served them all, as its log says; the cloud is
-// a model; the first half trains, the second is reported.
+// Logs of a real drive, one line an I/O with the time it took:
+// `t_us,lat_us,rw,size,off`, packed or not. Judged as prediction is in regimes:
+// the drive served them all, as its log says; the cloud is a model; the first
+// half trains, the second is reported.
 #pragma once
 
 #include <string>
@@ -19,8 +20,9 @@ struct LoggedIo {
   uint32_t bytes = 0;
 };
 
-/// Reads the log at `path`, in order of time. Errors: not_found, io, damaged; invalid with the line
-/// (no number, out of order, beyond what a request may be).
+/// Reads the log at `path`, whose lines may be in order of completion, into
+/// order of submission. Errors: not_found, io, damaged; invalid with the line
+/// (no number, or beyond what a request may be).
 Result<std::vector<LoggedIo>> read_latency_log(const std::string& path);
 
 struct LogStudy {

@@ -11,7 +11,7 @@ namespace latte::study {
 namespace {
 
 /// One row in so many of a run is kept for training.
-constexpr uint32_t kRowEvery = 8;
+constexpr uint32_t kRowEvery = 24;
 /// Rounds of training for dispatch: first on states the rules lead to, then on the model's own.
 constexpr int kDispatchRounds = 3;
 constexpr const char* kKindNames[] = {"read", "write"};

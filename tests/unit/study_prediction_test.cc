@@ -1,5 +1,5 @@
-// Studies: scores are what they say, logs are read or refused, runs repeat, and the dispatcher
-// predicts where there is something to predict.
+// Studies: scores are what they say, logs are read or refused, runs repeat, and
+// the dispatcher predicts where there is something to predict.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -59,7 +59,9 @@ class LatencyLog : public ::testing::Test {
 };
 
 TEST_F(LatencyLog, IsReadInItsUnits) {
-  write("t_us,lat_us,rw,size,off\n0.0,134,R,4096,42242048\n49.5,124.25,W,65536,0\n");
+  write(
+      "t_us,lat_us,rw,size,off\n49.5,124.25,W,65536,0\n0.0,134,R,4096,"
+      "42242048\n");
   const auto log = read_latency_log(path_);
   ASSERT_TRUE(log);
   ASSERT_EQ(log.value().size(), 2u);
@@ -70,9 +72,10 @@ TEST_F(LatencyLog, IsReadInItsUnits) {
 }
 
 TEST_F(LatencyLog, BadLinesAreNamed) {
-  const char* bad[] = {"x,1,R,4096,0",     "1,nan,R,4096,0",      "1,-1,R,4096,0", "1,1,X,4096,0",
-                       "1,1,R,0,0",        "1,1,R,99999999999,0", "1,1,R,4096",    "1,1,R,4096,0,7",
-                       "1e300,1,R,4096,0", "0.5,1,R,4096,0",      ",,,,",          "\x01\x02"};
+  const char* bad[] = {"x,1,R,4096,0", "1,nan,R,4096,0", "1,-1,R,4096,0",
+                       "1,1,X,4096,0", "1,1,R,0,0",      "1,1,R,99999999999,0",
+                       "1,1,R,4096",   "1,1,R,4096,0,7", "1e300,1,R,4096,0",
+                       ",,,,",         "\x01\x02"};
   for (const char* line : bad) {
     write(std::string("t_us,lat_us,rw,size,off\n1,10,R,4096,0\n") + line + "\n");
     const auto log = read_latency_log(path_);
