@@ -1,7 +1,8 @@
 // WeightsSlot: the model's weights, written by the trainer's thread and read by the reactor,
 // without a lock: a sequence number that is odd while they are being written.
 //
-// Invariants: a reader takes a whole set or none; a writer never waits.
+// Invariants: a reader takes a whole set or none; a writer never waits. Whoever sees one word of a
+// new set (acquire) also sees that the version became odd before it was stored (release).
 // Thread rule: one writer at a time, one reader.
 #pragma once
 
@@ -21,8 +22,7 @@ class WeightsSlot {
     std::memcpy(words.data(), weights.weights.data(), sizeof(weights));
     const uint64_t version = version_.load(std::memory_order_relaxed);
     version_.store(version + 1, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_release);
-    for (size_t i = 0; i < kWords; ++i) words_[i].store(words[i], std::memory_order_relaxed);
+    for (size_t i = 0; i < kWords; ++i) words_[i].store(words[i], std::memory_order_release);
     version_.store(version + 2, std::memory_order_release);
   }
 
@@ -32,8 +32,7 @@ class WeightsSlot {
     const uint64_t version = version_.load(std::memory_order_acquire);
     if (version == seen || version % 2 != 0) return false;
     std::array<uint64_t, kWords> words;
-    for (size_t i = 0; i < kWords; ++i) words[i] = words_[i].load(std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_acquire);
+    for (size_t i = 0; i < kWords; ++i) words[i] = words_[i].load(std::memory_order_acquire);
     if (version_.load(std::memory_order_relaxed) != version) return false;
     std::memcpy(weights.weights.data(), words.data(), sizeof(weights));
     seen = version;
