@@ -16,6 +16,7 @@ constexpr uint32_t kRowEvery = 24;
 constexpr int kDispatchRounds = 3;
 constexpr const char* kKindNames[] = {"read", "write"};
 constexpr double kTail = 0.999;
+constexpr uint64_t kLogCloudSeed = 7;
 
 void train_on(StudyMode mode, const Regime& regime, uint64_t seed, const Decider& decider,
               std::vector<SvmSample>& samples) {
@@ -126,23 +127,34 @@ bool print_gain(std::FILE* out, std::string_view name, const char* what, const L
 double mean_of(const LatencySum& sum) { return sum.mean_us(); }
 double tail_of(const LatencySum& sum) { return sum.quantile_us(kTail); }
 
-Result<bool> report_logs(const PredictionPlan& plan, std::FILE* out) {
-  bool held = true;
+struct NamedLog {
+  std::string name;  ///< of the file, short
+  std::vector<LoggedIo> ios;
+};
+
+/// All of them before anything is computed: a bad one is known at once.
+Result<std::vector<NamedLog>> read_logs(const PredictionPlan& plan) {
+  std::vector<NamedLog> logs;
   for (const std::string& path : plan.logs) {
     auto log = read_latency_log(path);
     if (!log) return log.error();
-    const LogStudy study = study_latency_log(log.value(), model::cloud_essd(), 7);
-    const std::string name = path.substr(path.rfind('/') + 1).substr(0, 16);
-    print_score_header(out);
-    for (size_t kind = 0; kind < kIoKinds; ++kind)
-      held &= print_score(out, name, kind, study.run.model[kind], study.run.rules);
-    print_gain_header(out, "latency, us");
-    for (size_t kind = 0; kind < kIoKinds; ++kind) {
-      const auto& ours = study.run.latencies[kind];
-      held &= print_gain(out, name, kKindNames[kind], ours, study.oracle[kind], study.rules[kind],
-                         mean_of);
-      print_gain(out, name, "p99.9", ours, study.oracle[kind], study.rules[kind], tail_of);
-    }
+    logs.push_back({path.substr(path.rfind('/') + 1).substr(0, 16), log.take()});
+  }
+  return logs;
+}
+
+bool report_log(const NamedLog& log, std::FILE* out) {
+  const LogStudy study = study_latency_log(log.ios, model::cloud_essd(), kLogCloudSeed);
+  bool held = true;
+  print_score_header(out);
+  for (size_t kind = 0; kind < kIoKinds; ++kind)
+    held &= print_score(out, log.name, kind, study.run.model[kind], study.run.rules);
+  print_gain_header(out, "latency, us");
+  for (size_t kind = 0; kind < kIoKinds; ++kind) {
+    const auto& ours = study.run.latencies[kind];
+    held &= print_gain(out, log.name, kKindNames[kind], ours, study.oracle[kind], study.rules[kind],
+                       mean_of);
+    print_gain(out, log.name, "p99.9", ours, study.oracle[kind], study.rules[kind], tail_of);
   }
   return held;
 }
@@ -172,6 +184,8 @@ SvmTraining train_for(StudyMode mode, const PredictionPlan& plan) {
 }
 
 Result<bool> report_prediction(const PredictionPlan& plan, std::FILE* out) {
+  const auto logs = read_logs(plan);
+  if (!logs) return logs.error();
   bool held = true;
   for (const StudyMode mode : {StudyMode::predict, StudyMode::dispatch}) {
     const bool predict = mode == StudyMode::predict;
@@ -198,9 +212,8 @@ Result<bool> report_prediction(const PredictionPlan& plan, std::FILE* out) {
       print_gain(out, regimes[i].name, "p99.9", of.ours, of.oracle, of.rule_latencies, tail_of);
     }
   }
-  const auto logs = report_logs(plan, out);
-  if (!logs) return logs.error();
-  return held && logs.value();
+  for (const NamedLog& log : logs.value()) held &= report_log(log, out);
+  return held;
 }
 
 }  // namespace latte::study

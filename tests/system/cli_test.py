@@ -313,6 +313,28 @@ class CliTest(CliCase):
             self.assertEqual(done.returncode, 0)
             self.assertIn("EXIT STATUS", done.stdout)
 
+    def model(self, *arguments):
+        return subprocess.run([LATTE, "model", *arguments], capture_output=True, text=True)
+
+    def test_model_paper_prints_both_figures(self):
+        done = self.model("paper", "--requests", "2000")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for text in ("RISTRETTO", "EBSX", "LATTE", "Assumptions"):
+            self.assertIn(text, done.stdout)
+
+    def test_model_refuses_bad_logs_and_files(self):
+        log = self.dir / "log.csv"
+        log.write_text("t_us,lat_us,rw,size,off\n1,10,R,4096,0\nnonsense\n")
+        done = self.model("predict", "--requests", "1000", "--train-seeds", "1", "--test-seeds",
+                          "1", "--log", str(log))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("line 3", done.stderr)
+        done = self.model("fit", str(self.dir / "missing"))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("missing", done.stderr)
+        self.assertEqual(self.model("fit").returncode, 2)
+        self.assertEqual(self.model("predict", "--test-seeds", "0").returncode, 2)
+
     def test_configuration_files_that_are_none(self):
         cases = ((b"\x7fELF" + os.urandom(2000), "run.toml"), (b"", "pool is missing"),
                  (b"x" * (2 << 20), "1048576 bytes"), (b"[pool", "run.toml:1:"),
