@@ -37,6 +37,10 @@ struct Arguments {
   std::string give_up_write_buffer{};  ///< serve: an id; empty: none
   VolumeCommand volume{};              ///< volume
   std::string volume_size{};           ///< as it was written
+  ModelCommand model{};                ///< model
+};  ///< serve: an id; empty: none
+  VolumeCommand volume{};              ///< volume
+  std::string volume_size{};           ///< as it was written
   std::string disk;           ///< drain (empty: all) and takeover
   bool json = false;          ///< status
   bool keep_going = false;    ///< serve
