@@ -3,7 +3,9 @@
 // Thread rule: the main thread, once a process.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "control/config.h"
@@ -29,24 +31,30 @@ struct ModelCommand {
   study::ProbeOptions probe{};
 };
 
+/// What `latte replay` was asked for, as it was written.
+struct ReplayArguments {
+  std::vector<std::string> traces{};
+  std::vector<std::string> policies{};
+  std::vector<std::string> sizes{"10%", "25%"};
+  std::string format{};
+  std::string device{};
+  std::string event = "Q";
+  std::string html_file{};
+  bool lenient = false;
+  uint64_t seed = 1;
+  unsigned jobs = 0;
+};
+
 struct Arguments {
   std::string config_file;
   std::string disk;                    ///< drain (empty: all) and takeover
-  bool json = false;                   ///< status
+  bool json = false;                   ///< status, replay
   bool keep_going = false;             ///< serve
   std::string give_up_write_buffer{};  ///< serve: an id; empty: none
   VolumeCommand volume{};              ///< volume
   std::string volume_size{};           ///< as it was written
   ModelCommand model{};                ///< model
-};  ///< serve: an id; empty: none
-  VolumeCommand volume{};              ///< volume
-  std::string volume_size{};           ///< as it was written
-  std::string disk;           ///< drain (empty: all) and takeover
-  bool json = false;          ///< status
-  bool keep_going = false;    ///< serve
-  VolumeCommand volume{};     ///< volume
-  std::string volume_size{};  ///< as it was written
-  ModelCommand model{};       ///< model
+  ReplayArguments replay{};            ///< replay
 };
 
 int run_create(const Arguments& arguments);
@@ -55,6 +63,7 @@ int run_status(const Arguments& arguments);
 int run_drain(const Arguments& arguments);
 int run_check(const Arguments& arguments);
 int run_takeover(const Arguments& arguments);
+int run_replay(const Arguments& arguments);
 int run_volume(const Arguments& arguments);
 int run_model(const Arguments& arguments);
 

@@ -159,4 +159,20 @@ EXAMPLES
   latte model paper
   latte model fit /srv/latte/pool.img)"};
 
+const CommandHelp kReplayHelp = {
+    "Run block traces through cache policies and compare them",
+    R"(Reads traces of the forms csv (timestamp_us,op,offset_bytes,length_bytes), msr, vscsi1, vscsi2, fio
+(iolog 2 and 3) and blkparse, plain or packed with zstd or gzip, and says for every policy and cache size
+which share of the blocks read was in the cache and how many blocks were written to it because of reads.
+Policies: fifo, lru, arc, s3fifo, second-miss, belady (a bound: it knows the future), ours. Results depend
+on trace, options and seed only. A bad record ends the run with its line; --lenient skips and counts it.
+
+EXIT STATUS
+  0   done
+  1   a trace can't be read, or a report can't be written
+  2   wrong usage
+
+EXAMPLE
+  latte replay disk.csv.zst --size 10%,25%,1GiB --policy lru,s3fifo,ours --html report.html)"};
+
 }  // namespace latte

@@ -17,5 +17,6 @@ extern const CommandHelp kCheckHelp;
 extern const CommandHelp kTakeoverHelp;
 extern const CommandHelp kVolumeHelp;
 extern const CommandHelp kModelHelp;
+extern const CommandHelp kReplayHelp;
 
 }  // namespace latte

@@ -93,12 +93,32 @@ void add_model_actions(CLI::App& sub, ModelCommand& model) {
   fit->callback([&model] { model.action = ModelCommand::Action::fit; });
 }
 
+void add_replay_options(CLI::App& sub, Arguments& arguments) {
+  ReplayArguments& replay = arguments.replay;
+  sub.add_option("TRACE", replay.traces, "Files with traces")->required();
+  sub.add_option("--policy", replay.policies, "Policies; all if left out")->delimiter(',');
+  sub.add_option("--size", replay.sizes, "Cache sizes: of the footprint (25%), or bytes (512MiB)")
+      ->delimiter(',')
+      ->capture_default_str();
+  sub.add_option("--format", replay.format,
+                 "The traces' form; told by their beginning if left out");
+  sub.add_option("--device", replay.device, "Of a trace of several: USR.0, 8,16 or a file name");
+  sub.add_option("--event", replay.event, "Of blkparse: Q queued, D issued, C completed")
+      ->capture_default_str();
+  sub.add_flag("--lenient", replay.lenient, "Skip bad records and count them");
+  sub.add_option("--seed", replay.seed, "For policies that draw lots")->capture_default_str();
+  sub.add_option("--jobs", replay.jobs, "Threads; one a core if left out");
+  sub.add_option("--html", replay.html_file, "Write a page with plots to this file");
+  sub.add_flag("--json", arguments.json, "Print JSON (docs/reference/replay.md) on one line");
+}
+
 int run(int argc, char** argv) {
   const Command commands[] = {
       {"create", run_create, kCreateHelp}, {"serve", run_serve, kServeHelp},
       {"status", run_status, kStatusHelp}, {"drain", run_drain, kDrainHelp},
       {"check", run_check, kCheckHelp},    {"takeover", run_takeover, kTakeoverHelp},
       {"volume", run_volume, kVolumeHelp}, {"model", run_model, kModelHelp},
+      {"replay", run_replay, kReplayHelp},
   };
   CLI::App app(kMainHelp.summary, "latte");
   app.footer(kMainHelp.details);
@@ -114,6 +134,8 @@ int run(int argc, char** argv) {
       add_volume_actions(*sub, arguments);
     else if (name == "model")
       add_model_actions(*sub, arguments.model);
+    else if (name == "replay")
+      add_replay_options(*sub, arguments);
     else
       add_config(*sub, arguments);
     if (name == "serve") {

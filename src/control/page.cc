@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/html_escape.h"
 #include "control/config_values.h"
 
 namespace latte {
@@ -17,29 +18,6 @@ th{font-weight:600;border-bottom:2px solid #ccc}td{border-bottom:1px solid #eee}
 th:first-child,td:first-child{text-align:left}.bad{color:#b00020;font-weight:600}
 </style></head><body><h1>Latte</h1>
 )";
-
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 std::string latency(const Histogram& histogram) {
   constexpr uint64_t kNsPerUs = 1000;
@@ -57,10 +35,10 @@ std::string disk_row(const DiskFacts& facts, const DiskStats& disk) {
   return fmt::format(
       "<tr><td>{}</td><td{} title=\"{}\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
       "<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-      escape(facts.options.name), state == "online" ? "" : " class=\"bad\"", escape(reason),
-      escape(state), format_size(facts.options.size_bytes), local ? "local" : lag,
-      local ? "" : format_size(disk.dirty_bytes), format_size(disk.read_bytes),
-      format_size(disk.write_bytes),
+      escape_html(facts.options.name), state == "online" ? "" : " class=\"bad\"",
+      escape_html(reason), escape_html(state), format_size(facts.options.size_bytes),
+      local ? "local" : lag, local ? "" : format_size(disk.dirty_bytes),
+      format_size(disk.read_bytes), format_size(disk.write_bytes),
       local ? "" : fmt::format("{:.1f} %", read_hit_ratio(disk) * 100), latency(disk.read_latency),
       latency(disk.write_latency), facts.clients);
 }

@@ -122,7 +122,8 @@ Parsed TraceReader::check(const TraceRecord& record) {
           fmt::format("offset {}, length {}", record.offset_bytes, record.length_bytes));
     if (record.length_bytes == 0)
       return Parsed::bad(TraceFault::zero_length, fmt::format("at offset {}", record.offset_bytes));
-    if (record.length_bytes > kMaxTraceLengthBytes)
+    const bool is_discard = record.op == TraceOp::discard;
+    if (record.length_bytes > (is_discard ? kMaxTraceLengthBytes : kMaxTraceTransferBytes))
       return Parsed::bad(TraceFault::too_long, fmt::format("{} bytes", record.length_bytes));
   }
   if (record.time_ns < last_time_ns_)

@@ -19,8 +19,10 @@ struct TraceRecord {
 
 /// Largest offset and end of a request: what a signed 64-bit file offset can name.
 inline constexpr uint64_t kMaxTraceBytes = (uint64_t{1} << 63) - 1;
-/// Longest request taken for one; real devices cut at a few MiB, discards may be long.
+/// Longest discard taken for one.
 inline constexpr uint64_t kMaxTraceLengthBytes = uint64_t{1} << 40;
+/// Longest read or write taken for one; real devices cut them at a few MiB.
+inline constexpr uint64_t kMaxTraceTransferBytes = uint64_t{1} << 30;
 
 /// What is wrong with a record. Each is an error, or with `lenient` a record skipped and counted.
 enum class TraceFault : uint8_t {
@@ -30,7 +32,7 @@ enum class TraceFault : uint8_t {
   overlapping,  ///< meets another of the same instant, and one of them writes: the order is unknown
   out_of_range,  ///< offset or end beyond kMaxTraceBytes
   zero_length,   ///< moves no bytes
-  too_long,      ///< beyond kMaxTraceLengthBytes
+  too_long,      ///< beyond kMaxTraceTransferBytes, a discard beyond kMaxTraceLengthBytes
   other_device,  ///< of another device than the one that is read
 };
 inline constexpr size_t kTraceFaults = 8;

@@ -260,7 +260,8 @@ TEST(TraceReader, BadRecordsAreErrorsWithTheirLineOrCountedSkips) {
        TraceFault::out_of_range, 1},
       {"1,R,4096,0\n2,R,0,512\n", "line 1: zero length: at offset 4096", TraceFault::zero_length,
        1},
-      {"1,R,0,1099511627777\n2,R,0,512\n", "line 1: too long", TraceFault::too_long, 1},
+      {"1,R,0,1073741825\n2,R,0,512\n", "line 1: too long", TraceFault::too_long, 1},
+      {"1,D,0,1099511627777\n2,D,0,1099511627776\n", "line 1: too long", TraceFault::too_long, 1},
   };
   for (const BadTrace& bad : cases) {
     const auto strict = read_all(bad.text);
