@@ -74,6 +74,7 @@ bench:
 	build/release/bench/hit_path_bench --dir $(BENCH_DIR)
 	build/release/bench/local_path_bench
 	build/release/bench/dispatch_bench
+	build/release/bench/vhost_ring_bench
 	build/release/bench/recovery_bench --dir $(BENCH_DIR)
 	bench/nbd_compare.py --latte build/release/latte --dir $(BENCH_DIR)
 	bench/burst.py --latte build/release/latte --dir $(BENCH_DIR)

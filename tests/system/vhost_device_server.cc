@@ -58,7 +58,9 @@ int main(int argc, char** argv) {
   const std::string_view polling = argv[1];
   if (polling == "never") options.polling = latte::Polling::never;
   if (polling == "always") options.polling = latte::Polling::always;
-  auto reactor = latte::UringReactor::create({});
+  latte::UringReactor::Options reactor_options;
+  reactor_options.polling = options.polling;
+  auto reactor = latte::UringReactor::create(std::move(reactor_options));
   if (!reactor) return fail(reactor.error().message);
   std::vector<Served> all;
   for (int i = 2; i + 1 < argc; i += 2) {
