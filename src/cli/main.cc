@@ -4,10 +4,12 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/logging.h"
 #include "cli/commands.h"
 #include "cli/help.h"
+#include "device/rbd_cloud_volume.h"
 
 namespace latte {
 
@@ -114,11 +116,11 @@ void add_replay_options(CLI::App& sub, Arguments& arguments) {
 
 int run(int argc, char** argv) {
   const Command commands[] = {
-      {"create", run_create, kCreateHelp}, {"serve", run_serve, kServeHelp},
-      {"status", run_status, kStatusHelp}, {"drain", run_drain, kDrainHelp},
-      {"check", run_check, kCheckHelp},    {"takeover", run_takeover, kTakeoverHelp},
-      {"volume", run_volume, kVolumeHelp}, {"model", run_model, kModelHelp},
-      {"replay", run_replay, kReplayHelp},
+      {"create", run_create, kCreateHelp},       {"serve", run_serve, kServeHelp},
+      {"status", run_status, kStatusHelp},       {"drain", run_drain, kDrainHelp},
+      {"check", run_check, kCheckHelp},          {"takeover", run_takeover, kTakeoverHelp},
+      {"handover", run_handover, kHandoverHelp}, {"volume", run_volume, kVolumeHelp},
+      {"model", run_model, kModelHelp},          {"replay", run_replay, kReplayHelp},
   };
   CLI::App app(kMainHelp.summary, "latte");
   app.footer(kMainHelp.details);
@@ -141,6 +143,8 @@ int run(int argc, char** argv) {
     if (name == "serve") {
       sub->add_flag("--keep-going", arguments.keep_going,
                     "Serve the disks that can be served if others can't");
+      sub->add_flag("--standby", arguments.standby,
+                    "Let the disks of other hosts wait for `latte takeover`");
       sub->add_option("--give-up-write-buffer", arguments.give_up_write_buffer,
                       "Start without the write buffer of this id, which is gone")
           ->type_name("ID");
@@ -148,7 +152,8 @@ int run(int argc, char** argv) {
     if (name == "status")
       sub->add_flag("--json", arguments.json, "Print JSON (docs/reference/status.md) on one line");
     if (name == "drain") sub->add_option("DISK", arguments.disk, "Its name; all disks if left out");
-    if (name == "takeover") sub->add_option("DISK", arguments.disk, "Its name")->required();
+    if (name == "takeover" || name == "handover")
+      sub->add_option("DISK", arguments.disk, "Its name")->required();
     sub->callback([&chosen, &command] { chosen = &command; });
   }
   try {
@@ -167,5 +172,12 @@ int main(int argc, char** argv) {
   // A reader of our output or of a socket that goes away is an error of the write, no reason to
   // die.
   std::signal(SIGPIPE, SIG_IGN);
-  return latte::run(argc, argv);
+  const int status = latte::run(argc, argv);
+  if (latte::rbd_left_hanging()) {
+    // Its threads may be anywhere; the destructors behind main() would pull the ground from under
+    // them.
+    std::fflush(nullptr);
+    std::_Exit(status);
+  }
+  return status;
 }

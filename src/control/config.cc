@@ -358,17 +358,10 @@ class Parser {
   bool read_cloud(const toml::node& node, const std::string& key, DiskConfig& disk) {
     std::string value;
     if (!text(value)(node, key)) return false;
-    constexpr std::string_view kFile = "file:";
-    for (std::string_view later : {"rbd:", "nbd:"})
-      if (value.starts_with(later))
-        return fail(
-            node, key,
-            fmt::format("is not in this build: {} clouds are not supported; use file:DIRECTORY",
-                        later.substr(0, 3)),
-            Errc::unsupported);
-    if (!value.starts_with(kFile) || value.size() == kFile.size())
-      return fail(node, key, "is no cloud volume; write file:DIRECTORY");
-    disk.cloud_directory = resolve(value.substr(kFile.size()));
+    auto parsed =
+        CloudAddress::parse(value, [this](const std::string& path_) { return resolve(path_); });
+    if (!parsed) return fail(node, key, parsed.error().message, parsed.error().code);
+    disk.cloud = parsed.take();
     return true;
   }
   bool read_durability(const toml::node& node, const std::string& key, DiskConfig& disk) {
@@ -549,7 +542,7 @@ class Parser {
                                 "volumes = \"SIZE\" to [pool]",
                                 disk.options.name));
       if (disk.kind == DiskKind::hybrid &&
-          !take(*item["cloud"].node(), "disk.cloud", "path " + disk.cloud_directory))
+          !take(*item["cloud"].node(), "disk.cloud", disk.cloud.place()))
         return false;
       if (disk.nbd && !take_address(*item["nbd"].node(), "disk.nbd", *disk.nbd)) return false;
       if (disk.vhost && !take_address(*item["vhost"].node(), "disk.vhost", *disk.vhost))

@@ -16,6 +16,7 @@
 #include "base/logging.h"
 #include "base/result.h"
 #include "base/uuid.h"
+#include "control/cloud_address.h"
 #include "control/core_list.h"
 #include "device/throttle.h"
 #include "disk/host.h"
@@ -67,8 +68,8 @@ enum class DiskKind : uint8_t {
 struct DiskConfig {
   DiskOptions options;  ///< of a local disk name and size count, the latter when it is made
   DiskKind kind = DiskKind::hybrid;
-  bool thin = false;            ///< a local disk's
-  std::string cloud_directory;  ///< of a `file:` cloud; empty for a local disk
+  bool thin = false;  ///< a local disk's
+  CloudAddress cloud;
   uint64_t cloud_log_bytes = kDefaultCloudLogBytes;
   ThrottleLimits cloud_limits;
   std::optional<ListenAddress> nbd;    ///< one of the two at least

@@ -1,7 +1,6 @@
 #include "control/create.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <memory>
@@ -9,6 +8,7 @@
 #include "control/config_values.h"
 #include "control/create_volume.h"
 #include "control/node.h"
+#include "control/open_cloud.h"
 
 namespace latte {
 namespace {
@@ -80,9 +80,7 @@ Result<void> make_disk(Node& node, const DiskConfig& disk, const Say& say) {
 // local disk's is the server's to know.
 bool all_volumes_exist(const Config& config) {
   return std::all_of(config.disks.begin(), config.disks.end(), [](const DiskConfig& disk) {
-    struct stat info {};
-    if (disk.kind == DiskKind::local) return false;
-    return ::stat((disk.cloud_directory + "/super").c_str(), &info) == 0;
+    return disk.kind == DiskKind::hybrid && cloud_volume_exists(disk.cloud);
   });
 }
 

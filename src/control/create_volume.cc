@@ -47,31 +47,40 @@ Result<void> expect_sparse(const DiskConfig& disk, const std::string& path) {
 
 Result<void> expect_vacant(const DiskConfig& disk) {
   std::error_code failed;
-  fs::directory_iterator entries(disk.cloud_directory, failed);
+  fs::directory_iterator entries(disk.cloud.directory, failed);
   // Not there yet, or no directory: creating it says so.
   if (failed) return {};
   for (const fs::directory_entry& entry : entries) {
     const std::string name = entry.path().filename().string();
     if (std::find(kOwnNames.begin(), kOwnNames.end(), name) == kOwnNames.end())
       return left_alone(disk,
-                        fmt::format("{} has something else in it ({})", disk.cloud_directory, name),
+                        fmt::format("{} has something else in it ({})", disk.cloud.directory, name),
                         "Name a directory of the disk's own");
   }
-  return expect_sparse(disk, disk.cloud_directory + "/base");
+  return expect_sparse(disk, disk.cloud.directory + "/base");
+}
+
+Result<VolumeFound> make_in_directory(const DiskConfig& disk) {
+  std::error_code failed;
+  const fs::file_status super = fs::symlink_status(disk.cloud.directory + "/super", failed);
+  if (fs::exists(super)) return VolumeFound::exists;
+  const Result<void> vacant = expect_vacant(disk);
+  if (!vacant) return vacant.error();
+  const Result<void> made =
+      FileCloudVolume::create(disk.cloud.directory, disk.options.size_bytes, disk.cloud_log_bytes);
+  if (made) return VolumeFound::made;
+  if (made.error().code == Errc::exists) return VolumeFound::exists;
+  return made.error();
 }
 
 }  // namespace
 
 Result<VolumeFound> make_volume(const DiskConfig& disk) {
-  std::error_code failed;
-  const fs::file_status super = fs::symlink_status(disk.cloud_directory + "/super", failed);
-  if (fs::exists(super)) return VolumeFound::exists;
-  const Result<void> vacant = expect_vacant(disk);
-  if (!vacant) return vacant.error();
-  const Result<void> made =
-      FileCloudVolume::create(disk.cloud_directory, disk.options.size_bytes, disk.cloud_log_bytes);
-  if (made) return VolumeFound::made;
-  if (made.error().code == Errc::exists) return VolumeFound::exists;
+  LATTE_CHECK(disk.cloud.kind != CloudKind::none);
+  auto made = disk.cloud.kind == CloudKind::rbd
+                  ? create_rbd_volume(disk.cloud.rbd, disk.options.size_bytes, disk.cloud_log_bytes)
+                  : make_in_directory(disk);
+  if (made || made.error().message.starts_with("disk ")) return made;
   return Error{made.error().code,
                fmt::format("disk {}: {}", disk.options.name, made.error().message)};
 }

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/logging.h"
+#include "control/open_cloud.h"
 
 namespace latte {
 namespace {
@@ -131,11 +132,9 @@ Result<void> Node::lock_pool() {
 }
 
 Result<CloudVolume*> Node::open_cloud(const DiskConfig& disk) {
-  FileCloudVolume::Options options;
-  options.limits = disk.cloud_limits;
-  options.read_only = options_.access == Access::read_only;
-  auto cloud = engine_->call(
-      [&] { return FileCloudVolume::open(engine_->reactor(), disk.cloud_directory, options); });
+  const auto unused = unused_.find(disk.options.name);
+  if (unused != unused_.end()) return unused_.extract(unused).mapped();
+  auto cloud = open_cloud_volume(*engine_, disk, options_.access == Access::read_only);
   if (!cloud) {
     Error error = cloud.error();
     error.message = fmt::format("disk {}: {}", disk.options.name, error.message);
@@ -143,7 +142,7 @@ Result<CloudVolume*> Node::open_cloud(const DiskConfig& disk) {
     return error;
   }
   clouds_.push_back(cloud.take());
-  return static_cast<CloudVolume*>(clouds_.back().get());
+  return clouds_.back().get();
 }
 
 Result<HybridDisk*> Node::attach(const DiskConfig& disk) {
@@ -153,9 +152,23 @@ Result<HybridDisk*> Node::attach(const DiskConfig& disk) {
   auto attached = engine_->call([&] { return host_->attach(disk.options, *cloud.value()); });
   if (attached) return attached;
   Error error = attached.error();
+  // A standby's connection is ready when the order comes.
+  if (error.code == Errc::not_owner) unused_[disk.options.name] = cloud.value();
   if (!error.message.starts_with("disk "))
     error.message = fmt::format("disk {}: {}", disk.options.name, error.message);
   return error;
+}
+
+Result<std::string> Node::take_over(const DiskConfig& disk) {
+  LATTE_CHECK(pool_read_);
+  const auto cloud = open_cloud(disk);
+  if (!cloud) return cloud.error();
+  std::string report;
+  const Result<void> taken =
+      engine_->call([&] { return host_->take_over(disk.options, *cloud.value(), &report); });
+  if (!taken) return taken.error();
+  unused_[disk.options.name] = cloud.value();
+  return report;
 }
 
 Result<void> Node::stop_host() {

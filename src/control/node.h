@@ -7,6 +7,7 @@
 // Thread rule: one thread, not the engine's; engine() may be called from several. Blocks.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,7 +15,7 @@
 #include "base/result.h"
 #include "control/config.h"
 #include "control/engine_thread.h"
-#include "device/file_cloud_volume.h"
+#include "device/cloud_volume.h"
 #include "device/file_device.h"
 #include "device/shm_buffer_memory.h"
 #include "device/write_buffer.h"
@@ -44,11 +45,14 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  /// Opens a disk's cloud volume, which stays until the node's end. Errors: as
-  /// FileCloudVolume::open().
+  /// Opens a disk's cloud volume, which stays until the node's end; one that no attached disk uses
+  /// is used again. Errors: as open_cloud_volume().
   Result<CloudVolume*> open_cloud(const DiskConfig& disk);
   /// open_cloud() and Host::attach(). Errors: of either.
   Result<HybridDisk*> attach(const DiskConfig& disk);
+  /// Host::take_over() with the volume that attach() is going to use. A sentence about what was
+  /// found. Errors: of either.
+  Result<std::string> take_over(const DiskConfig& disk);
   /// The volume of a local disk, online. Errors: not_found (latte create), as volumes() and
   /// VolumeSpace::attach().
   Result<LocalVolume*> attach_local(const DiskConfig& disk);
@@ -83,7 +87,8 @@ class Node {
   std::unique_ptr<FileDevice> pool_;
   std::unique_ptr<ShmBufferMemory> buffer_memory_;
   std::unique_ptr<WriteBuffer> buffer_;  // before the pool's log
-  std::vector<std::unique_ptr<FileCloudVolume>> clouds_;
+  std::vector<std::unique_ptr<CloudVolume>> clouds_;
+  std::map<std::string, CloudVolume*> unused_;  // of clouds_, by disk
   std::unique_ptr<Host> host_;
   std::unique_ptr<VolumeSpace> volumes_;
   Error volumes_error_{};  // why there is none

@@ -1,10 +1,10 @@
-// CloudVolume: what a disk needs from a cloud: a base image, a log beside it, a superblock, and a fence.
-// Implementations: a directory of plain files (file_cloud_volume.h), the simulated cloud (sim/).
+// CloudVolume: what a disk needs from a cloud: a base image, a log beside it, a superblock, and a
+// fence. Implementations: a directory of plain files (file_cloud_volume.h), the simulated cloud
+// (sim/).
 //
-// Invariant: once swap_super() with a higher generation has returned ok to anyone, no write submitted
-// through a volume opened under a lower generation takes effect, not even one already under way; it
-// ends in IoStatus::fenced or never.
-// Thread rule: one reactor.
+// Invariant: once swap_super() with a higher generation has returned ok to anyone, no write
+// submitted through a volume opened under a lower generation takes effect, not even one already
+// under way; it ends in IoStatus::fenced or never. Thread rule: one reactor.
 #pragma once
 
 #include <array>
@@ -17,7 +17,8 @@
 
 namespace latte {
 
-/// The superblock as opaque bytes (log/super_format.h gives them meaning), stored and swapped whole.
+/// The superblock as opaque bytes (log/super_format.h gives them meaning), stored and swapped
+/// whole.
 using SuperBytes = std::array<std::byte, kBlockBytes>;
 
 class CloudVolume {
@@ -37,6 +38,9 @@ class CloudVolume {
   /// `next_generation`. Errors: busy (someone else was first; read it again), io.
   virtual Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
                                         const SuperBytes& next) = 0;
+  /// This volume writes no more, and says so where the next owner would otherwise take that by
+  /// force. Call it when nothing is under way. Errors: io; the next owner uses force then.
+  virtual Task<Result<void>> release() { co_return Result<void>(); }
 };
 
 }  // namespace latte

@@ -137,7 +137,7 @@ Result<void> FileCloudVolume::open_data(DataFile& data, const char* file_name,
 }
 
 Task<Result<SuperBytes>> FileCloudVolume::read_super() {
-  Result<FileSuper> super = read_file_super(directory_);
+  Result<StoredSuper> super = read_file_super(directory_);
   if (!super) co_return super.error();
   co_return super.value().bytes;
 }
@@ -145,7 +145,7 @@ Task<Result<SuperBytes>> FileCloudVolume::read_super() {
 Result<void> FileCloudVolume::check_swap(uint64_t expected_generation,
                                          uint64_t next_generation) const {
   uint64_t current = 0;  // a volume without a superblock counts as generation 0
-  const Result<FileSuper> super = read_file_super(directory_);
+  const Result<StoredSuper> super = read_file_super(directory_);
   if (super) {
     current = super.value().generation;
   } else if (super.error().code != Errc::not_found) {
@@ -210,7 +210,7 @@ Task<Result<void>> FileCloudVolume::raise_fence(uint64_t next_generation) {
 Task<Result<void>> FileCloudVolume::swap_super(uint64_t expected_generation,
                                                uint64_t next_generation, const SuperBytes& next) {
   LATTE_CHECK(next_generation >= expected_generation);
-  const FileSuper super{next_generation, next};
+  const StoredSuper super{next_generation, next};
   if (options_.read_only)
     co_return Error{Errc::invalid, fmt::format("{} was opened for reading only", name_)};
   const std::string lock_path = path_of("owner.lock");

@@ -2,7 +2,7 @@
 // system:
 //
 //   base        the base image, sparse          log         the cloud log, sparse
-//   super       the superblock, in an envelope (file_super.h); replaced whole by rename
+//   super       the superblock, in an envelope (super_envelope.h); replaced whole by rename
 //   fence       generation, 8 bytes little-endian; only goes up (file_fence.h)
 //   owner.lock  flock: one process at a time replaces the superblock
 //

@@ -64,6 +64,14 @@ Task<void> RetryingDevice::run(IoRequest& request) {
 
 void RetryingDevice::stop() { stopping_ = true; }
 
+Task<void> RetryingDevice::end_waiting() {
+  LATTE_CHECK(stopping_);
+  const TimeNs deadline_ns = reactor_.now() + kStopWaitNs;
+  while (!waiting_.empty() && reactor_.now() < deadline_ns)
+    co_await reactor_.sleep(kFirstBackoffNs);
+  if (!waiting_.empty()) below_.cancel_all();
+}
+
 TimeNs RetryingDevice::oldest_wait_ns() const {
   return waiting_.empty() ? 0 : reactor_.now() - waiting_.front().since_ns;
 }

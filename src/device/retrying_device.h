@@ -18,6 +18,8 @@ namespace latte {
 
 class RetryingDevice final : public BlockDevice {
  public:
+  static constexpr TimeNs kStopWaitNs = 5 * kSecond;
+
   /// `read_limit_ns`: how long a read is tried before its error is passed on.
   RetryingDevice(Reactor& reactor, BlockDevice& below, DeviceTraffic& traffic,
                  TimeNs read_limit_ns);
@@ -30,6 +32,8 @@ class RetryingDevice final : public BlockDevice {
 
   /// From now on failed requests are not tried again; they end in IoStatus::stopped.
   void stop();
+  /// After stop(): waits for what is under way, at most kStopWaitNs; then ends it.
+  Task<void> end_waiting();
   /// Nanoseconds that the oldest request under way has been waiting; 0 if none.
   TimeNs oldest_wait_ns() const;
   /// The last error if the latest attempt failed, else ok.

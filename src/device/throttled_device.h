@@ -21,6 +21,7 @@ class ThrottledDevice final : public BlockDevice, private ThrottleExit {
     if (request.op != IoOp::flush && !throttle_->admit(request, *this)) return true;
     return below_.submit(request);
   }
+  void cancel_all() override { below_.cancel_all(); }
   size_t extents(uint64_t offset, uint64_t length, std::span<Extent> out) override {
     return below_.extents(offset, length, out);
   }

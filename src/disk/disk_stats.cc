@@ -13,6 +13,11 @@ constexpr TimeNs kStalledNs = 5 * kSecond;
 
 }  // namespace
 
+const char* cloud_health(const DiskStats& disk) {
+  if (disk.cloud_error != IoStatus::ok) return "errors";
+  return disk.cloud_waiting_ns > kStalledNs ? "stalled" : "ok";
+}
+
 size_t HybridDisk::extents(uint64_t offset, uint64_t length, std::span<Extent> out) {
   size_t used = 0;
   const uint64_t end = std::min(offset + length, info_.size_bytes);
@@ -55,9 +60,15 @@ DiskStats HybridDisk::stats() const {
   stats.cloud.errors = base_traffic_.errors + log_traffic_.errors;
   stats.reason = reason_;
   const TimeNs waiting_ns = std::max(base_.oldest_wait_ns(), cloud_log_device_.oldest_wait_ns());
+  stats.cloud_waiting_ns = waiting_ns;
+  stats.cloud_error = cloud_log_device_.last_error();
+  if (stats.cloud_error == IoStatus::ok) stats.cloud_error = base_.last_error();
   switch (state_) {
     case State::recovering:
       stats.state = "recovering";
+      break;
+    case State::handing_over:
+      stats.state = "handing-over";
       break;
     case State::fenced:
       stats.state = "fenced";
@@ -77,7 +88,7 @@ DiskStats HybridDisk::stats() const {
         stats.state = "cloud-stalled";
         stats.reason =
             fmt::format("cloud volume {} has not answered for {} s (last: {})", cloud_.name(),
-                        waiting_ns / kSecond, to_string(cloud_log_device_.last_error()));
+                        waiting_ns / kSecond, to_string(stats.cloud_error));
       }
       break;
   }

@@ -59,6 +59,13 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   /// Refuses new requests, lets those under way end, flushes, stops background work.
   /// Error: io, where a failed pool holds what neither it nor the cloud has for good.
   Task<Result<void>> stop();
+  /// Everything into the cloud, then gives the disk up: afterwards it is fenced here, and nobody's.
+  /// Clients' requests are held for the last step, and go on here if it fails. Errors: invalid (not
+  /// online), io (the cloud), busy (taken over meanwhile).
+  Task<Result<void>> hand_over();
+  /// Gives the pool back what a fenced disk has of it; the disk serves nothing more. Errors: io.
+  Task<Result<void>> retire();
+  bool fenced() const { return state_ == State::fenced; }
   /// Everything into the base, and the cloud log empty.
   Task<Result<void>> drain(Progress* progress);
   DiskStats stats() const;
@@ -74,7 +81,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   }
 
  private:
-  enum class State : uint8_t { recovering, online, fenced, failed, stopped };
+  enum class State : uint8_t { recovering, online, handing_over, fenced, failed, stopped };
 
   /// A write under way, in order of arrival. An exclusive one overlaps no other: it waits for the
   /// overlapping ones before it, and those after it wait for it. Read-modify-write, and writes
@@ -119,10 +126,17 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
 
   // life_cycle.cc: these and start(), drain(), stop()
   Task<void> settle();
+  Task<void> end_background();
+  void wake_all();
   Task<void> forward_room(WaitQueue& freed);
   Task<void> close_local_log();
   void enter(State state, const std::string& reason);
   void on_cloud_status(IoStatus status);
+
+  // hand_over.cc: hand_over(), retire(), and these
+  Task<void> run_held(IoRequest& request);
+  Task<bool> ship_down_to(uint64_t left_bytes, TimeNs limit_ns);
+  Task<Result<void>> give_up_ownership();
 
   // write_path.cc
   Task<void> acquire(Ticket& ticket);
@@ -137,7 +151,9 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
                               PendingSeq& pending, bool with_note);
   Task<void> pace(uint64_t bytes);
   /// Neither fenced nor failed: writes may go on.
-  bool going_on() const { return state_ == State::online || state_ == State::stopped; }
+  bool going_on() const {
+    return state_ == State::online || state_ == State::handing_over || state_ == State::stopped;
+  }
   bool local_usable() const { return !pool_.failed() && !local_->failed(); }
   bool local_room(uint64_t blocks) const;
   bool cloud_room(uint64_t blocks, const PendingSeq* own);
@@ -271,6 +287,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
 
   State state_ = State::recovering;
   std::string reason_;
+  WaitQueue state_changed_;
   Seq next_seq_{1};
   IntrusiveList<PendingSeq> pending_seqs_;
   IntrusiveList<Ticket> tickets_;

@@ -11,7 +11,8 @@
 namespace latte {
 namespace {
 
-/// How long a stop waits for the cloud to get what a failed pool can't keep.
+/// How long a stop waits for the cloud: for clients' requests that it has not answered, and to get
+/// what a failed pool can't keep.
 constexpr TimeNs kStopShipNs = 30 * kSecond;
 constexpr TimeNs kStopLookNs = 10 * kMillisecond;
 
@@ -90,23 +91,16 @@ Task<void> HybridDisk::settle() {
 }
 
 Task<Result<void>> HybridDisk::stop() {
-  const bool was_online = state_ == State::online;
+  const bool was_online = state_ == State::online || state_ == State::handing_over;
   if (was_online) state_ = State::stopped;
+  state_changed_.notify_all();
   pool_.room().notify_all();
   cloud_progress_.notify_all();
-  while (active_ > 0) co_await active_ended_.wait();
+  const TimeNs limit_ns = reactor_.now() + kStopShipNs;
+  while (active_ > 0 && reactor_.now() < limit_ns) co_await reactor_.sleep(kStopLookNs);
   if (was_online) co_await settle();
   const bool unsafe = was_online && going_on() && local_->failed() && ship_pending();
-  background_stop_ = true;
-  base_.stop();
-  cloud_log_device_.stop();
-  ship_timer_.cancel();
-  ship_work_.notify_all();
-  apply_work_.notify_all();
-  cloud_progress_.notify_all();
-  pool_.room().notify_all();
-  if (cloud_space_) cloud_space_->freed().notify_all();
-  while (background_tasks_ > 0) co_await active_ended_.wait();
+  co_await end_background();
   if (was_online && local_usable()) co_await close_local_log();
   if (local_) co_await local_->quiesce();
   if (cloud_stream_) co_await cloud_stream_->quiesce();
@@ -120,6 +114,19 @@ Task<Result<void>> HybridDisk::stop() {
             name(), pool_.space().device().info().name, to_string(local_->failure()), dirty_bytes_,
             kStopShipNs / kSecond)};
   co_return Result<void>();
+}
+
+/// Ends shipping and applying, and whatever still waits for the cloud.
+Task<void> HybridDisk::end_background() {
+  background_stop_ = true;
+  base_.stop();
+  cloud_log_device_.stop();
+  ship_timer_.cancel();
+  wake_all();
+  if (cloud_space_) cloud_space_->freed().notify_all();
+  co_await base_.end_waiting();
+  co_await cloud_log_device_.end_waiting();
+  while (background_tasks_ > 0 || active_ > 0) co_await active_ended_.wait();
 }
 
 /// Ends the pool's log with a table that says that all before it was flushed. What goes bad behind
@@ -139,6 +146,12 @@ void HybridDisk::enter(State state, const std::string& reason) {
   state_ = state;
   reason_ = reason;
   log_error("disk {}: {}", name(), reason);
+  wake_all();
+}
+
+/// Whoever waits looks at the state again.
+void HybridDisk::wake_all() {
+  state_changed_.notify_all();
   ship_work_.notify_all();
   apply_work_.notify_all();
   cloud_progress_.notify_all();

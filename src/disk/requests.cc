@@ -52,6 +52,7 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
       local_index_(block_count_),
       cloud_index_(block_count_),
       pacer_(options_.max_lag_ns),
+      state_changed_(reactor),
       tickets_changed_(reactor),
       active_ended_(reactor),
       ship_work_(reactor),
@@ -76,6 +77,10 @@ bool HybridDisk::refuse(IoRequest& request, IoStatus status) {
 bool HybridDisk::submit(IoRequest& request) {
   if (state_ == State::fenced) return refuse(request, IoStatus::fenced);
   if (state_ == State::failed) return refuse(request, IoStatus::io_error);
+  if (state_ == State::handing_over) {
+    reactor_.spawn(run_held(request));
+    return true;
+  }
   if (state_ != State::online) return refuse(request, IoStatus::stopped);
   if (request.op != IoOp::flush) {
     const bool valid = request.offset % kSectorBytes == 0 && request.length % kSectorBytes == 0 &&

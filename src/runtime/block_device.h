@@ -85,6 +85,10 @@ class BlockDevice {
   /// `waiter`. Returns false if it completed at once with `status` set; `waiter` is then not used.
   virtual bool submit(IoRequest& request) = 0;
 
+  /// Ends what is under way with IoStatus::stopped, whatever becomes of it below; its memory is the
+  /// submitters' again. For devices that can wait for ever; the others end by themselves.
+  virtual void cancel_all() {}
+
   /// Describes [offset, offset + length), from the front, in at most `out.size()` extents; returns
   /// how many. What is not known counts as data. Does no I/O.
   virtual size_t extents(uint64_t offset, uint64_t length, std::span<Extent> out) {

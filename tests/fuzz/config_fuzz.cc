@@ -22,7 +22,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     LATTE_CHECK(disk.options.size_bytes > 0 && disk.options.size_bytes % latte::kBlockBytes == 0);
     LATTE_CHECK(disk.options.max_lag_ns > 0);
     LATTE_CHECK(good.find(disk.options.name) == &disk);
-    LATTE_CHECK(disk.cloud_directory.front() == '/');
+    LATTE_CHECK((disk.cloud.kind == latte::CloudKind::none) ==
+                (disk.kind == latte::DiskKind::local));
+    if (disk.cloud.kind == latte::CloudKind::file) LATTE_CHECK(disk.cloud.directory.front() == '/');
   }
   return 0;
 }

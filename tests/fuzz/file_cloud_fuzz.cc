@@ -74,7 +74,7 @@ Result<void> swap(UringReactor& reactor, FileCloudVolume& volume, uint64_t from,
 }
 
 void run(UringReactor& reactor, const Files& files, uint8_t mode, std::span<const uint8_t> fence) {
-  const Result<FileSuper> super = read_file_super(files.directory());
+  const Result<StoredSuper> super = read_file_super(files.directory());
   LATTE_CHECK(super.ok() || !super.error().message.empty());
   FileCloudVolume::Options options;
   options.read_only = (mode & kReadOnly) != 0;
@@ -123,7 +123,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto super = std::vector<uint8_t>(data + 10, data + size);
   if ((mode & kGoodSuper) != 0) {
     const uint64_t generation = (mode & kMatch) != 0 ? number_of(fence) : 1;
-    LATTE_CHECK(write_file_super(files.directory(), FileSuper{generation, {}}).ok());
+    LATTE_CHECK(write_file_super(files.directory(), StoredSuper{generation, {}}).ok());
     auto good = files.get("super");
     for (size_t i = 0; i < super.size(); ++i)
       i < good.size() ? good[i] ^= super[i] : (good.push_back(super[i]), super[i]);

@@ -41,7 +41,7 @@ TEST(Config, ReadsTheContractsExample) {
   EXPECT_EQ(disk.options.size_bytes, 8ull << 30);
   EXPECT_EQ(disk.options.durability, Durability::cloud);
   EXPECT_EQ(disk.options.max_lag_ns, 500 * kMillisecond);
-  EXPECT_EQ(disk.cloud_directory, "/srv/latte/cloud/db");
+  EXPECT_EQ(disk.cloud.directory, "/srv/latte/cloud/db");
   ASSERT_TRUE(disk.nbd.has_value());
   EXPECT_EQ(disk.nbd->path, "/srv/latte/db.sock");
   EXPECT_EQ(c.control_socket, "/srv/latte/latte.ctl");
@@ -123,8 +123,16 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"Duration", kPool + kDisk + "max_lag = \"2 seconds\"\n", "is no duration"},
         Mistake{"DurationZero", kPool + kDisk + "max_lag = \"0s\"\n", "is no duration"},
         Mistake{"Durability", kPool + kDisk + "durability = \"both\"\n", "\"local\" or \"cloud\""},
-        Mistake{"Rbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:pool/img\"\n",
-                "is not in this build"},
+        Mistake{"RbdNoImage", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:pool\"\n",
+                "write rbd:POOL/IMAGE"},
+        Mistake{"RbdSnapshot", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:pool/a@b\"\n",
+                "\"a@b\" is no image's name"},
+        Mistake{"RbdOption", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:p/a?user=b\"\n",
+                "there is no option \"user\""},
+        Mistake{"RbdOptionTwice", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:p/a?id=b&id=c\"\n",
+                "there twice"},
+        Mistake{"RbdNoValue", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:p/a?conf=\"\n",
+                "has no value"},
         Mistake{"Nbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"nbd:x\"\n",
                 "is not in this build"},
         Mistake{"Cloud", kPool + "[[disk]]\nname = \"a\"\ncloud = \"/srv\"\n",
@@ -211,10 +219,32 @@ TEST(Config, ReadsLocalDisks) {
   EXPECT_EQ(c.disks[0].kind, DiskKind::hybrid);
   EXPECT_EQ(c.disks[1].kind, DiskKind::local);
   EXPECT_TRUE(c.disks[1].thin);
-  EXPECT_TRUE(c.disks[1].cloud_directory.empty());
+  EXPECT_EQ(c.disks[1].cloud.kind, CloudKind::none);
   EXPECT_EQ(c.count(DiskKind::local), 1u);
   EXPECT_TRUE(parse(kPool + "volumes = \"10GiB\"\n" + local)) << "local disks alone";
   EXPECT_TRUE(parse(kPool + "volumes = 0\n" + kDisk));
+}
+
+TEST(Config, RbdCloud) {
+  const auto disk = [](const std::string& name, const std::string& cloud) {
+    return "[[disk]]\nname = \"" + name + "\"\nsize = \"1GiB\"\ncloud = \"" + cloud +
+           "\"\nnbd = \"unix:" + name + ".sock\"\n";
+  };
+  const auto config =
+      parse(kPool + disk("a", "rbd:fast/vm-1") + disk("b", "rbd:fast/vm-1?conf=b.conf&id=latte"));
+  ASSERT_TRUE(config) << config.error().message;
+  const CloudAddress& plain = config.value().disks[0].cloud;
+  EXPECT_EQ(plain.kind, CloudKind::rbd);
+  EXPECT_EQ(plain.rbd.pool, "fast");
+  EXPECT_EQ(plain.rbd.image, "vm-1");
+  EXPECT_EQ(plain.rbd.conf, "");
+  EXPECT_EQ(plain.to_string(), "rbd:fast/vm-1");
+  const CloudAddress& other = config.value().disks[1].cloud;
+  EXPECT_EQ(other.rbd.conf, "/srv/latte/b.conf") << "another cluster, so another image";
+  EXPECT_EQ(other.rbd.id, "latte");
+  const auto twice = parse(kPool + disk("a", "rbd:fast/vm-1") + disk("b", "rbd:fast/vm-1?id=x"));
+  ASSERT_FALSE(twice);
+  EXPECT_NE(twice.error().message.find("each needs its own"), std::string::npos);
 }
 
 TEST(Config, NamesWhatContradictsTheKindOfADisk) {

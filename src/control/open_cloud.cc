@@ -1,0 +1,42 @@
+#include "control/open_cloud.h"
+
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "base/check.h"
+#include "device/file_cloud_volume.h"
+#include "device/rbd_cloud_volume.h"
+
+namespace latte {
+
+Result<std::unique_ptr<CloudVolume>> open_cloud_volume(EngineThread& engine, const DiskConfig& disk,
+                                                       bool read_only) {
+  LATTE_CHECK(disk.cloud.kind != CloudKind::none);
+  // Here and not on the engine's thread: a cluster may take its time.
+  if (disk.cloud.kind == CloudKind::rbd)
+    return open_rbd_volume(engine.reactor(), disk.cloud.rbd,
+                           RbdOptions{disk.cloud_limits, read_only});
+  FileCloudVolume::Options options;
+  options.limits = disk.cloud_limits;
+  options.read_only = read_only;
+  auto opened = engine.call(
+      [&] { return FileCloudVolume::open(engine.reactor(), disk.cloud.directory, options); });
+  if (!opened) return opened.error();
+  return std::unique_ptr<CloudVolume>(opened.take());
+}
+
+bool cloud_volume_exists(const CloudAddress& address) {
+  struct stat info {};
+  switch (address.kind) {
+    case CloudKind::file:
+      return ::stat((address.directory + "/super").c_str(), &info) == 0;
+    case CloudKind::rbd:
+      return rbd_volume_exists(address.rbd);
+    case CloudKind::none:
+      break;
+  }
+  return false;
+}
+
+}  // namespace latte

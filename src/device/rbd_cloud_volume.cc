@@ -1,0 +1,127 @@
+#include "device/rbd_cloud_volume.h"
+
+#include <fmt/core.h>
+
+#include <atomic>
+#include <utility>
+
+#include "base/logging.h"
+#include "device/rbd_images.h"
+#include "device/start_aside.h"
+#include "device/throttled_device.h"
+
+namespace latte {
+namespace {
+
+/// Closing waits for what is under way; longer than this it hangs with the cluster.
+constexpr TimeNs kCloseNs = 10 * kSecond;
+
+std::atomic<bool> left_hanging{false};
+
+class RbdCloudVolume final : public CloudVolume {
+ public:
+  RbdCloudVolume(UringReactor& reactor, const RbdAddress& address, const RbdOptions& options)
+      : reactor_(reactor),
+        address_(address),
+        name_(address.to_string()),
+        options_(options),
+        images_(std::make_shared<RbdImages>(reactor, address)) {}
+  ~RbdCloudVolume() override;
+
+  Result<void> open();
+  const std::string& name() const override { return name_; }
+  BlockDevice& base() override { return *base_face_; }
+  BlockDevice& log() override { return *log_face_; }
+  Task<Result<SuperBytes>> read_super() override;
+  Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
+                                const SuperBytes& next) override;
+  Task<Result<void>> release() override;
+
+ private:
+  UringReactor& reactor_;
+  const RbdAddress address_;
+  const std::string name_;
+  const RbdOptions options_;
+  std::shared_ptr<RbdImages> images_;                // also of the calls that are still waiting
+  std::unique_ptr<ThrottledDevice> base_throttled_;  // if there are limits
+  std::unique_ptr<ThrottledDevice> log_throttled_;
+  BlockDevice* base_face_ = nullptr;
+  BlockDevice* log_face_ = nullptr;
+};
+
+Result<void> RbdCloudVolume::open() {
+  const auto opened = wait_aside(
+      [images = images_, read_only = options_.read_only] { return images->open(read_only); },
+      kRbdAnswerNs);
+  if (!opened) return rbd_no_answer(address_);
+  if (!*opened) return *opened;
+  base_face_ = &images_->base();
+  log_face_ = &images_->log();
+  if (!options_.limits.any()) return {};
+  const auto throttle = Throttle::create(reactor_, options_.limits);
+  base_throttled_ = std::make_unique<ThrottledDevice>(reactor_, images_->base(), throttle);
+  log_throttled_ = std::make_unique<ThrottledDevice>(reactor_, images_->log(), throttle);
+  base_face_ = base_throttled_.get();
+  log_face_ = log_throttled_.get();
+  return {};
+}
+
+RbdCloudVolume::~RbdCloudVolume() {
+  images_->base().detach();
+  images_->log().detach();
+  const std::weak_ptr<RbdImages> watched = images_;
+  const auto closed = wait_aside(
+      [images = std::move(images_)]() mutable {
+        images.reset();
+        return true;
+      },
+      kCloseNs);
+  // A call that still waits for the cluster keeps them, too.
+  if (closed && watched.expired()) return;
+  left_hanging = true;
+  log_warning("{}: the cluster does not answer; its connection was left as it is", name_);
+}
+
+Task<Result<SuperBytes>> RbdCloudVolume::read_super() {
+  auto result = start_aside([images = images_] { return images->read_super(); });
+  auto read = co_await await_aside(reactor_, std::move(result), kRbdAnswerNs);
+  if (!read) co_return rbd_no_answer(address_);
+  if (!*read) co_return read->error();
+  co_return read->value().bytes;
+}
+
+Task<Result<void>> RbdCloudVolume::swap_super(uint64_t expected_generation,
+                                              uint64_t next_generation, const SuperBytes& next) {
+  LATTE_CHECK(next_generation >= expected_generation);
+  const StoredSuper super{next_generation, next};
+  if (options_.read_only)
+    co_return Error{Errc::invalid, fmt::format("{} was opened for reading only", name_)};
+  auto result = start_aside([images = images_, expected_generation, super] {
+    return images->swap_super(expected_generation, super);
+  });
+  auto swapped = co_await await_aside(reactor_, std::move(result), kRbdAnswerNs);
+  if (!swapped) co_return rbd_no_answer(address_);
+  co_return *swapped;
+}
+
+Task<Result<void>> RbdCloudVolume::release() {
+  auto result = start_aside([images = images_] { return images->unlock(); });
+  auto unlocked = co_await await_aside(reactor_, std::move(result), kRbdAnswerNs);
+  if (!unlocked) co_return rbd_no_answer(address_);
+  co_return *unlocked;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CloudVolume>> open_rbd_volume(UringReactor& reactor,
+                                                     const RbdAddress& address,
+                                                     RbdOptions options) {
+  auto volume = std::make_unique<RbdCloudVolume>(reactor, address, options);
+  const Result<void> opened = volume->open();
+  if (!opened) return opened.error();
+  return std::unique_ptr<CloudVolume>(std::move(volume));
+}
+
+bool rbd_left_hanging() { return left_hanging; }
+
+}  // namespace latte

@@ -1,0 +1,361 @@
+#!/usr/bin/python3
+"""Disks whose cloud is a Ceph cluster: what can be wrong with it, fencing, and an OSD that dies.
+
+  rbd_test.py --latte BUILD/latte [--dir DIRECTORY]
+
+Starts a cluster of its own (ceph_cluster.py) in DIRECTORY; needs its packages, and python3-libnbd. Where Ceph
+is not installed it ends with status 77, skipped.
+"""
+import argparse
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+import nbd
+
+from ceph_cluster import Cluster, missing_programs
+from latte_host import END_WAIT_S, Server
+
+LATTE = None
+CLUSTER = None
+SKIPPED = 77
+BLOCK = 4096
+DISK_BYTES = 64 << 20
+COMMAND_WAIT_S = 120
+
+CONFIG = """[pool]
+path = "{pool}"
+size = "96MiB"
+segment_size = "1MiB"
+[[disk]]
+name = "db"
+size = "{size}"
+cloud = "{cloud}"
+cloud_log_size = "32MiB"
+nbd = "unix:{pool}.sock"
+{more}
+[control]
+socket = "{pool}.ctl"
+"""
+OTHER_DISK = """[[disk]]
+name = "other"
+size = "16MiB"
+cloud = "rbd:rbd/other-{image}?conf={conf}"
+cloud_log_size = "32MiB"
+nbd = "unix:{pool}.other.sock"
+"""
+
+
+def stamp(block, version):
+    return (b"%016x%016x" % (block, version)) * (BLOCK // 32)
+
+
+def connect(socket_path, export="db"):
+    handle = nbd.NBD()
+    handle.connect_uri(f"nbd+unix:///{export}?socket={socket_path}")
+    return handle
+
+
+class RbdCase(unittest.TestCase):
+    """A directory, an image name of the test's own, and hosts that share it."""
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory(dir=CLUSTER.dir)
+        self.addCleanup(scratch.cleanup)
+        self.dir = pathlib.Path(scratch.name)
+        self.image = self.id().rsplit(".", 1)[-1].replace("_", "-")
+        self.cloud = f"rbd:rbd/{self.image}?conf={CLUSTER.conf}"
+        self.log = open(self.dir / "log", "w", encoding="utf-8")
+        self.addCleanup(self.log.close)
+
+    def config(self, pool="a", cloud=None, size="64MiB", more=""):
+        path = self.dir / f"{pool}.toml"
+        path.write_text(CONFIG.format(pool=pool, cloud=cloud or self.cloud, size=size, more=more))
+        return str(path)
+
+    def latte(self, command, config, *more, expect=0):
+        done = subprocess.run([LATTE, command, "-c", config, *more], capture_output=True, text=True,
+                              timeout=COMMAND_WAIT_S, check=False)
+        self.assertEqual(done.returncode, expect, f"{command}: {done.stdout}\n{done.stderr}")
+        return done.stdout + done.stderr
+
+    def serve(self, config):
+        server = Server(LATTE, config, self.log)
+        self.addCleanup(server.kill)
+        self.addCleanup(lambda: server.process.poll() is None
+                        and server.process.send_signal(signal.SIGCONT))
+        return server
+
+    def socket(self, pool="a"):
+        return str(self.dir / f"{pool}.sock")
+
+    def checksum(self):
+        """Of all that is in both images."""
+        digest = hashlib.sha256()
+        for image in (self.image, self.image + ".log"):
+            with subprocess.Popen(["rbd", "-c", CLUSTER.conf, "export", "--no-progress",
+                                   f"rbd/{image}", "-"], stdout=subprocess.PIPE) as export:
+                while data := export.stdout.read(1 << 20):
+                    digest.update(data)
+        return digest.hexdigest()
+
+    def wait_for(self, what, done, limit_s=30):
+        deadline = time.time() + limit_s
+        while not done():
+            self.assertLess(time.time(), deadline, f"{what} did not happen in {limit_s} s")
+            time.sleep(0.05)
+
+    def disk(self, server, name="db"):
+        return next(disk for disk in server.status()["disks"] if disk["name"] == name)
+
+
+class Life(RbdCase):
+    def test_written_drained_checked(self):
+        config = self.config()
+        self.assertIn("created in rbd:rbd/", self.latte("create", config))
+        self.assertIn("exists in rbd:rbd/", self.latte("create", config))
+        server = self.serve(config)
+        client = connect(self.socket())
+        data = bytes(range(256)) * 4096
+        client.pwrite(data, 3 << 20)
+        client.pwrite(data[:BLOCK], 20 << 20)
+        self.latte("drain", config)
+        # Less than librbd's discard granularity, and not where its objects begin.
+        client.trim(2 * BLOCK, (3 << 20) + BLOCK)
+        client.zero(BLOCK, 20 << 20)
+        self.latte("drain", config)
+        client.shutdown()
+        server.stop()
+        self.latte("check", config)
+        exported = subprocess.run(["rbd", "-c", CLUSTER.conf, "export", "--no-progress",
+                                   f"rbd/{self.image}", "-"], capture_output=True, check=True).stdout
+        expected = bytearray(DISK_BYTES)
+        expected[3 << 20:(3 << 20) + len(data)] = data
+        expected[(3 << 20) + BLOCK:(3 << 20) + 3 * BLOCK] = bytes(2 * BLOCK)
+        self.assertTrue(exported == bytes(expected), "the base image is not what was written")
+
+    def test_killed_and_started_again(self):
+        config = self.config()
+        self.latte("create", config)
+        server = self.serve(config)
+        client = connect(self.socket())
+        for block in range(200):
+            client.pwrite(stamp(block, 1), block * BLOCK)
+        server.kill()
+        # At once: the dead client's lock on the images is still there.
+        server = self.serve(config)
+        client = connect(self.socket())
+        for block in range(200):
+            self.assertEqual(bytes(client.pread(BLOCK, block * BLOCK)), stamp(block, 1))
+        client.shutdown()
+        server.stop()
+
+
+class BadInput(RbdCase):
+    def refused(self, command, config, *words, expect=1):
+        started = time.time()
+        out = self.latte(command, config, expect=expect)
+        self.assertLess(time.time() - started, 45)
+        for word in words:
+            self.assertIn(word, out)
+
+    def test_what_is_not_there(self):
+        conf = CLUSTER.conf
+        self.refused("create", self.config("p", f"rbd:nopool/x?conf={conf}"), "open the pool nopool")
+        self.refused("create", self.config("c", "rbd:rbd/x?conf=/nowhere/ceph.conf"),
+                     "/nowhere/ceph.conf", "No such file")
+        self.refused("create", self.config("u", f"rbd:rbd/x?conf={conf}&id=nobody"), "client.nobody",
+                     "profile rbd")
+        config = self.config()
+        self.latte("create", config)
+        self.refused("serve", self.config("a", f"rbd:rbd/another?conf={conf}"),
+                     "open the image another", "latte create makes the disk")
+        self.assertNotIn("another", CLUSTER.rbd("ls"))
+
+    def test_no_rights(self):
+        conf = CLUSTER.user("reader", mon="profile rbd-read-only", osd="profile rbd-read-only pool=rbd")
+        self.refused("create", self.config("a", f"rbd:rbd/{self.image}?conf={conf}&id=reader"),
+                     "client.reader may not do that", "ceph auth get client.reader")
+        conf = CLUSTER.user("latte", mon="profile rbd", osd="profile rbd pool=rbd")
+        cloud = f"rbd:rbd/{self.image}?conf={conf}&id=latte"
+        first, second = self.config("b", cloud), self.config("c", cloud)
+        self.latte("create", first)
+        self.latte("create", second)
+        server = self.serve(first)
+        self.latte("takeover", second, "db")
+        self.wait_for("fenced", lambda: self.write_fails())
+        self.assertEqual(self.disk(server)["state"], "fenced")
+
+    def write_fails(self):
+        try:
+            connect(self.socket("b")).pwrite(stamp(0, 1), 0)
+        except nbd.Error:
+            return True
+        return False
+
+    def test_images_that_are_no_disk(self):
+        CLUSTER.rbd("create", "--size", "64", f"rbd/{self.image}")
+        before = CLUSTER.rbd("info", f"rbd/{self.image}")
+        config = self.config()
+        self.refused("create", config, "is no Latte disk's; it was left alone")
+        self.assertEqual(CLUSTER.rbd("info", f"rbd/{self.image}"), before)
+        self.assertNotIn(self.image + ".log", CLUSTER.rbd("ls"))
+        self.refused("serve", config, f"open the image {self.image}.log")
+        CLUSTER.rbd("rm", f"rbd/{self.image}", "--no-progress")
+        self.latte("create", config)
+        self.refused("serve", self.config(size="128MiB"), "size is 134217728 bytes", "67108864")
+        identity = re.search(r"id: (\S+)", CLUSTER.rbd("info", f"rbd/{self.image}")).group(1)
+        subprocess.run(["rados", "-c", CLUSTER.conf, "-p", "rbd", "rm", f"latte_super.{identity}"],
+                       check=True)
+        self.refused("create", self.config(), "its superblock", identity)
+
+    def test_settings_that_endanger_data(self):
+        config = self.config()
+        self.latte("create", config)
+        CLUSTER.rbd("config", "image", "set", f"rbd/{self.image}", "rbd_cache", "true")
+        self.refused("serve", config, "rbd_cache", "rbd config image rm")
+
+    def test_monitor_hangs(self):
+        config = self.config()
+        self.latte("create", config)
+        CLUSTER.signal("mon.a", signal.SIGSTOP)
+        try:
+            self.refused("serve", config, self.cloud.split("?")[0], "cannot connect")
+        finally:
+            CLUSTER.signal("mon.a", signal.SIGCONT)
+
+
+class Fencing(RbdCase):
+    def test_stopped_owner_wakes_up(self):
+        """SIGSTOP in the middle of writes, take-over, SIGCONT: nothing of the old owner lands."""
+        first = self.config("a", more=OTHER_DISK.format(image=self.image, conf=CLUSTER.conf, pool="a"))
+        second = self.config("b")
+        self.latte("create", first)
+        self.latte("create", second)
+        old = self.serve(first)
+        other = connect(str(self.dir / "a.other.sock"), "other")
+        writer = threading.Thread(target=self.write_until_error, args=("a",))
+        writer.start()
+        time.sleep(1.5)
+        old.process.send_signal(signal.SIGSTOP)
+        self.latte("takeover", second, "db")
+        new = self.serve(second)
+        client = connect(self.socket("b"))
+        client.pwrite(stamp(1, 77), BLOCK)
+        client.flush()
+        client.shutdown()
+        new.stop()
+        before = self.checksum()
+        old.process.send_signal(signal.SIGCONT)
+        self.wait_for("the old owner's end", lambda: self.disk(old)["state"] == "fenced")
+        writer.join(timeout=END_WAIT_S)
+        self.assertFalse(writer.is_alive())
+        self.assertTrue(self.errors, "the old owner's client saw no error")
+        time.sleep(2)
+        self.assertEqual(self.checksum(), before, "the old owner wrote after the take-over")
+        # The host's other disk does not notice.
+        other.pwrite(stamp(2, 5), 2 * BLOCK)
+        self.assertEqual(bytes(other.pread(BLOCK, 2 * BLOCK)), stamp(2, 5))
+        self.assertEqual(self.disk(old, "other")["state"], "online")
+
+    def write_until_error(self, pool):
+        self.errors = []
+        handle = connect(self.socket(pool))
+        try:
+            for version in range(10_000_000):
+                block = version * 7919 % (DISK_BYTES // BLOCK)
+                handle.pwrite(stamp(block, version), block * BLOCK)
+        except nbd.Error as error:
+            self.errors.append(error)
+
+
+class Outage(RbdCase):
+    def test_osd_killed_and_back(self):
+        config = self.config()
+        self.latte("create", config)
+        server = self.serve(config)
+        client = connect(self.socket())
+        for block in range(300):
+            client.pwrite(stamp(block, 1), block * BLOCK)
+        CLUSTER.kill_osd()
+        restarted = threading.Timer(3, CLUSTER.start_osd)
+        restarted.start()
+        written = {}
+        deadline = time.time() + 4
+        version = 2
+        while time.time() < deadline:
+            block = version % 1000
+            client.pwrite(stamp(block, version), block * BLOCK)
+            written[block] = version
+            version += 1
+            time.sleep(0.002)
+        restarted.join()
+        self.wait_for("the lag's end", lambda: self.disk(server)["lag_seconds"] == 0, 60)
+        self.assertEqual(self.disk(server)["state"], "online")
+        server.kill()
+        # From the cloud alone.
+        other = self.config("b")
+        self.latte("create", other)
+        self.latte("takeover", other, "db")
+        server = self.serve(other)
+        client = connect(self.socket("b"))
+        for block, expected in written.items():
+            self.assertEqual(bytes(client.pread(BLOCK, block * BLOCK)), stamp(block, expected))
+        server.stop()
+
+    def test_stop_while_the_cluster_is_away(self):
+        config = self.config()
+        self.latte("create", config)
+        server = self.serve(config)
+        client = connect(self.socket())
+        CLUSTER.kill_osd()
+        try:
+            client.pwrite(stamp(5, 5), 5 * BLOCK)
+            self.wait_for("a stall that shows",
+                          lambda: self.disk(server)["state"] == "cloud-stalled", 20)
+            self.assertIn("has not answered", self.disk(server)["reason"])
+            client.shutdown()
+            server.stop()
+        finally:
+            CLUSTER.start_osd()
+        server = self.serve(config)
+        self.assertEqual(bytes(connect(self.socket()).pread(BLOCK, 5 * BLOCK)), stamp(5, 5))
+
+
+def main():
+    global LATTE, CLUSTER
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--latte", required=True)
+    parser.add_argument("--dir", default=None, help="where to work; a short path")
+    options, rest = parser.parse_known_args()
+    LATTE = os.path.abspath(options.latte)
+    if missing := missing_programs():
+        print(f"skipped: {', '.join(missing)} not installed (tools/install-deps test)")
+        sys.exit(SKIPPED)
+    directory = tempfile.mkdtemp(prefix="latte-ceph-", dir=options.dir)
+    CLUSTER = Cluster(directory)
+    try:
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(CLUSTER.stop)
+            started = time.time()
+            CLUSTER.start()
+            print(f"Ceph started in {time.time() - started:.1f} s", flush=True)
+            result = unittest.main(argv=[sys.argv[0], "-v", *rest], exit=False).result
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    sys.exit(0 if result.wasSuccessful() else 1)
+
+
+if __name__ == "__main__":
+    main()
