@@ -34,6 +34,7 @@ enum class Planted {
   skip_buffer_replay,
   buffer_flush_skips_memory,
   stale_buffer_read,
+  blocklist_skipped,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -59,6 +60,7 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::skip_buffer_replay, std::string_view("skip_buffer_replay")},
     std::pair{Planted::buffer_flush_skips_memory, std::string_view("buffer_flush_skips_memory")},
     std::pair{Planted::stale_buffer_read, std::string_view("stale_buffer_read")},
+    std::pair{Planted::blocklist_skipped, std::string_view("blocklist_skipped")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

@@ -47,10 +47,11 @@ struct ReplayArguments {
 
 struct Arguments {
   std::string config_file;
-  std::string disk;                    ///< drain (empty: all) and takeover
+  std::string disk;                    ///< drain (empty: all), takeover and handover
   bool json = false;                   ///< status, replay
   bool keep_going = false;             ///< serve
-  std::string give_up_write_buffer{};  ///< serve: an id; empty: none
+  bool standby = false;                ///< likewise
+  std::string give_up_write_buffer{};  ///< likewise: an id; empty: none
   VolumeCommand volume{};              ///< volume
   std::string volume_size{};           ///< as it was written
   ModelCommand model{};                ///< model
@@ -64,6 +65,7 @@ int run_drain(const Arguments& arguments);
 int run_check(const Arguments& arguments);
 int run_takeover(const Arguments& arguments);
 int run_replay(const Arguments& arguments);
+int run_handover(const Arguments& arguments);
 int run_volume(const Arguments& arguments);
 int run_model(const Arguments& arguments);
 

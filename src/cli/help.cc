@@ -44,7 +44,8 @@ flushed; the disks stay dirty in the pool, `latte drain` empties them into the c
 at once. A crash or SIGKILL loses no acknowledged write: the next start recovers.
 
 If a disk can't be served, that is said and nothing is; with --keep-going the others are served, and
-`latte status` shows the disk as "failed" with the reason.
+`latte status` shows the disk as "failed" with the reason. With --standby the disks of other hosts wait for
+`latte takeover`; their cloud volumes are open already.
 
 After a crash the server needs the write buffer of the one before (pool.write_buffer_directory): writes
 that were acknowledged may be nowhere else. If the machine was not restarted since and the buffer is gone
@@ -103,18 +104,39 @@ const CommandHelp kTakeoverHelp = {
     "Make this host the owner of a disk that another host had",
     R"(For when the other host, or its pool, is gone for good. The other host can't write to the disk any
 more, from this moment on, whatever it does. What it had not yet shipped to the cloud is lost: at most
-max_lag, and nothing flushed with durability = "cloud". The pool must exist (latte create), and no server
-may run on it. On a disk that this host owns it does nothing.
+max_lag, and nothing flushed with durability = "cloud". A disk that was handed over is adopted: nothing
+is lost. The pool must exist (latte create). A server that runs on it serves the disk as soon as it owns it,
+from the base and the cloud log as they are; without one, latte serve does. On a disk that this host owns it
+does nothing.
 
 EXIT STATUS
   0   this host owns the disk
   1   failed
-  2   could not begin: wrong usage or configuration, no such disk, or a server runs on this pool
+  2   could not begin: wrong usage or configuration, no such disk
 
-EXAMPLE
+EXAMPLES
   latte create   -c run.toml        (a fresh pool; leaves the other host's disk alone)
   latte takeover -c run.toml db
-  latte serve    -c run.toml)"};
+  latte serve    -c run.toml
+
+  latte serve    -c run.toml --standby &     (beforehand)
+  latte takeover -c run.toml db              (on the day)
+)"};
+
+const CommandHelp kHandoverHelp = {
+    "Give a disk up, with everything in the cloud, so that another host can adopt it",
+    R"(Ships what the cloud does not have while clients go on, then holds their requests, ships the rest and
+makes the disk nobody's: from then on they get errors here. `latte takeover` on another host adopts it
+without loss. If the cloud does not answer within 10 s, the held requests go on and nothing has changed.
+
+EXIT STATUS
+  0   handed over
+  1   failed; the disk is served here as before
+  2   could not begin: wrong usage or configuration, no such disk
+
+EXAMPLE
+  latte handover -c a.toml db       (on the host that has it)
+  latte takeover -c b.toml db       (on the host that gets it))"};
 
 const CommandHelp kVolumeHelp = {
     "Make, list, remove and resize volumes: what local disks are made of",

@@ -15,6 +15,7 @@ extern const CommandHelp kStatusHelp;
 extern const CommandHelp kDrainHelp;
 extern const CommandHelp kCheckHelp;
 extern const CommandHelp kTakeoverHelp;
+extern const CommandHelp kHandoverHelp;
 extern const CommandHelp kVolumeHelp;
 extern const CommandHelp kModelHelp;
 extern const CommandHelp kReplayHelp;

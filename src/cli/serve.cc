@@ -66,7 +66,8 @@ int run_serve(const Arguments& arguments) {
     config.value().pool.give_up_write_buffer = *id;
   }
   StopSignals signals;
-  auto server = Server::start(config.value(), Server::Options{arguments.keep_going});
+  auto server =
+      Server::start(config.value(), Server::Options{arguments.keep_going, arguments.standby});
   if (!server) return report(server.error(), kExitFailed);
   std::unique_ptr<ControlServer> control;
   std::unique_ptr<HttpServer> http;

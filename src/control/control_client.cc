@@ -63,6 +63,19 @@ Result<void> ask_drain(const std::string& socket_path, const std::string& disk_n
   }
 }
 
+Result<std::string> ask_move(const std::string& socket_path, const std::string& command,
+                             const std::string& disk_name) {
+  auto socket = ask(socket_path, Json{{"command", command}, {"disk", disk_name}});
+  if (!socket) return socket.error();
+  for (;;) {
+    const auto answer = read_answer(socket.value());
+    if (!answer) return answer.error();
+    if (!answer.value().contains("ok")) continue;
+    const auto report = answer.value().find("report");
+    return report != answer.value().end() && report->is_string() ? report->get<std::string>() : "";
+  }
+}
+
 Result<Json> ask_volume(const std::string& socket_path, const VolumeCommand& command) {
   constexpr const char* kActions[] = {"create", "ls", "rm", "resize"};
   const Json request{

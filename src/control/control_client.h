@@ -22,6 +22,11 @@ Result<nlohmann::ordered_json> ask_status(const std::string& socket_path);
 Result<void> ask_drain(const std::string& socket_path, const std::string& disk_name,
                        Progress* progress);
 
+/// Lets the server do "takeover" or "handover" of a disk and waits; a sentence about what was done.
+/// Errors: not_found (no server), io (no answer, or what the server says).
+Result<std::string> ask_move(const std::string& socket_path, const std::string& command,
+                             const std::string& disk_name);
+
 /// Lets the server do something with volumes and waits; the volumes as volumes_json() (ls). Errors:
 /// not_found (no server), io (no answer, or what the server says).
 Result<nlohmann::ordered_json> ask_volume(const std::string& socket_path,

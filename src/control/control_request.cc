@@ -24,6 +24,12 @@ constexpr std::array<std::pair<std::string_view, VolumeCommand::Action>, 4> kAct
     {"resize", VolumeCommand::Action::resize},
 }};
 
+constexpr std::array<std::pair<std::string_view, ControlRequest::Command>, 3> kOfDisks = {{
+    {"drain", ControlRequest::Command::drain},
+    {"takeover", ControlRequest::Command::takeover},
+    {"handover", ControlRequest::Command::handover},
+}};
+
 bool flag(const Json& request, const char* key) {
   const auto found = request.find(key);
   return found != request.end() && found->is_boolean() && found->get<bool>();
@@ -64,13 +70,19 @@ Result<ControlRequest> parse_control_request(std::string_view line) {
   if (command != nullptr && *command == "status")
     return ControlRequest{ControlRequest::Command::status};
   if (command != nullptr && *command == "volume") return parse_volume(request);
-  if (command == nullptr || *command != "drain")
-    return Error{Errc::invalid,
-                 "the request's command is neither \"status\", \"drain\" nor \"volume\""};
+  const auto* known = std::find_if(kOfDisks.begin(), kOfDisks.end(), [&](const auto& item) {
+    return command != nullptr && *command == item.first;
+  });
+  if (known == kOfDisks.end())
+    return Error{
+        Errc::invalid,
+        "the request's command is none of \"status\", \"drain\", \"takeover\", \"handover\" "
+        "and \"volume\""};
   const std::string* disk = text_of(request, "disk");
   if (disk == nullptr || disk->empty())
-    return Error{Errc::invalid, "drain needs a disk's name: {\"command\":\"drain\",\"disk\":NAME}"};
-  return ControlRequest{ControlRequest::Command::drain, *disk};
+    return Error{Errc::invalid, *command + " needs a disk's name: {\"command\":\"" + *command +
+                                    "\",\"disk\":NAME}"};
+  return ControlRequest{known->second, *disk};
 }
 
 }  // namespace latte

@@ -13,9 +13,9 @@
 namespace latte {
 
 struct ControlRequest {
-  enum class Command : uint8_t { status, drain, volume };
+  enum class Command : uint8_t { status, drain, takeover, handover, volume };
   Command command = Command::status;
-  std::string disk{};      ///< drain's; never empty then
+  std::string disk{};      ///< of drain, takeover and handover; never empty then
   VolumeCommand volume{};  ///< volume's; what is in it was not looked at beyond its types
 };
 

@@ -114,6 +114,12 @@ void ControlServer::serve(LineSocket& socket) {
       line ? parse_control_request(line.value()) : Result<ControlRequest>(line.error());
   if (request && request.value().command == ControlRequest::Command::drain)
     return serve_drain(socket, request.value().disk);
+  if (request && request.value().command == ControlRequest::Command::takeover)
+    return serve_move(socket, request.value(), "taking over",
+                      [this](const std::string& disk) { return server_.take_over(disk); });
+  if (request && request.value().command == ControlRequest::Command::handover)
+    return serve_move(socket, request.value(), "handing over",
+                      [this](const std::string& disk) { return server_.hand_over(disk); });
   if (request && request.value().command == ControlRequest::Command::volume)
     return serve_volume(socket, request.value().volume);
   const Result<void> sent =
@@ -139,6 +145,22 @@ void ControlServer::serve_volume(LineSocket& socket, const VolumeCommand& comman
   if (sent)
     sent = socket.write_json(
         done ? Json{{"volumes", volumes_json(done.value())}} : error_json(done.error().message),
+        kReplyMs);
+}
+
+void ControlServer::serve_move(
+    LineSocket& socket, const ControlRequest& request, const char* what,
+    const std::function<Result<std::string>(const std::string& disk)>& move) {
+  log_info("disk {}: {}, as asked for on the control socket", request.disk, what);
+  auto moved = std::async(std::launch::async, [&] { return move(request.disk); });
+  Result<void> sent;
+  while (moved.wait_for(kProgressInterval) != std::future_status::ready)
+    if (sent) sent = socket.write_json(Json{{"progress", Json::object()}}, kReplyMs);
+  const auto done = moved.get();
+  if (!done) log_warning("{}", done.error().message);
+  if (sent)
+    sent = socket.write_json(
+        done ? Json{{"ok", true}, {"report", done.value()}} : error_json(done.error().message),
         kReplyMs);
 }
 

@@ -19,12 +19,14 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
 #include <thread>
 
 #include "base/result.h"
+#include "control/control_request.h"
 #include "control/line_socket.h"
 #include "control/server.h"
 #include "control/volume_command.h"
@@ -62,6 +64,8 @@ class ControlServer {
   void reap();
   void serve(LineSocket& socket);
   void serve_drain(LineSocket& socket, const std::string& disk_name);
+  void serve_move(LineSocket& socket, const ControlRequest& request, const char* what,
+                  const std::function<Result<std::string>(const std::string& disk)>& move);
   void serve_volume(LineSocket& socket, const VolumeCommand& command);
 
   Server& server_;

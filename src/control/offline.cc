@@ -119,13 +119,22 @@ Result<std::string> take_over_offline(const Config& config, const std::string& d
       error.message += ": a disk is taken over while no server runs on the pool";
     return error;
   }
-  const auto cloud = node.value()->open_cloud(*disk);
-  if (!cloud) return cloud.error();
-  std::string report;
-  const Result<void> taken = node.value()->engine().call(
-      [&] { return node.value()->host().take_over(disk->options, *cloud.value(), &report); });
-  if (!taken) return taken.error();
-  return report;
+  return node.value()->take_over(*disk);
+}
+
+Result<std::string> hand_over_offline(const Config& config, const std::string& disk_name) {
+  auto node = Node::open(config, {});
+  if (!node) return node.error();
+  const DiskConfig* disk = config.find(disk_name);
+  const auto attached = node.value()->attach(*disk);
+  if (!attached) return attached.error();
+  Host& host = node.value()->host();
+  const Result<void> handed =
+      node.value()->engine().call([&] { return host.hand_over(disk_name); });
+  if (!handed) return handed.error();
+  const Result<void> retired = node.value()->engine().call([&] { return host.retire(disk_name); });
+  if (!retired) return retired.error();
+  return std::string("handed over; adopt it on the other host with latte takeover");
 }
 
 Result<void> drain_offline(const Config& config, const std::string& disk_name) {

@@ -29,6 +29,9 @@ CheckReport check_offline(const Config& config);
 /// Makes this host the owner of a disk. Returns a sentence about what was found. Errors: not_found
 /// (no such disk or pool), busy, as Host::take_over().
 Result<std::string> take_over_offline(const Config& config, const std::string& disk_name);
+/// Ships what this host's pool has of a disk and gives the disk up. Returns a sentence about it.
+/// Errors: busy, not_found, as Host::attach() and Host::hand_over().
+Result<std::string> hand_over_offline(const Config& config, const std::string& disk_name);
 /// Everything of the disk (all with a cloud side if empty; else the configuration has it) into its
 /// base; progress goes to stderr. Errors: busy, not_found, as Host::attach() and Host::drain().
 Result<void> drain_offline(const Config& config, const std::string& disk_name);

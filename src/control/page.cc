@@ -49,6 +49,7 @@ std::string describe_trouble(const StatusSnapshot& snapshot) {
   std::string out;
   if (snapshot.host.pool.failed) out += "pool: failed; the disks run from the cloud\n";
   for (const DiskFacts& facts : snapshot.disks) {
+    if (facts.standby) continue;
     const DiskStats* stats = snapshot.stats_of(facts.options.name);
     if (!facts.error.empty())
       out += fmt::format("{}: not served: {}\n", facts.options.name, facts.error);

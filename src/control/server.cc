@@ -29,7 +29,7 @@ class StepTimer {
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::start(const Config& config, Options options) {
-  std::unique_ptr<Server> server(new Server(config));
+  std::unique_ptr<Server> server(new Server(config, options));
   {
     const StepTimer timer("pool " + config.pool.path + ": opened");
     auto node = Node::open(config, {});
@@ -46,30 +46,41 @@ Result<std::unique_ptr<Server>> Server::start(const Config& config, Options opti
     served.config = &config.disks[i];
     const Result<void> done = server->serve_disk(served);
     if (done) continue;
+    served.standby = options.standby && done.error().code == Errc::not_owner;
     served.error = done.error().message;
-    log_error("{}", served.error);
+    if (served.standby)
+      log_info("{}: standing by", served.error);
+    else
+      log_error("{}", served.error);
   }
-  const Result<void> enough = server->judge(options.keep_going);
+  const Result<void> enough = server->judge();
   if (!enough) return enough.error();
-  server->node_->engine().call([&] {
-    for (Served& served : server->disks_) {
-      if (served.nbd) served.nbd->start();
-      if (served.vhost) served.vhost->start();
-    }
-  });
-  for (const Served& served : server->disks_) {
-    const std::string& name = served.config->options.name;
-    if (served.nbd) log_info("disk {}: served at {}", name, served.nbd->uri(name));
-    if (served.vhost)
-      log_info("disk {}: vhost-user-blk at {}", name, served.vhost->address().to_string());
-  }
+  for (Served& served : server->disks_)
+    server->node_->engine().call([&] { server->start_front_ends(served); });
   return server;
 }
 
-Result<void> Server::judge(bool keep_going) const {
+void Server::start_front_ends(Served& served) {
+  const std::string& name = served.config->options.name;
+  if (served.nbd) {
+    served.nbd->start();
+    log_info("disk {}: served at {}", name, served.nbd->uri(name));
+  }
+  if (served.vhost) {
+    served.vhost->start();
+    log_info("disk {}: vhost-user-blk at {}", name, served.vhost->address().to_string());
+  }
+}
+
+void Server::stop_front_ends(Served& served) {
+  if (served.nbd) node_->engine().call([&] { return served.nbd->stop(); });
+  if (served.vhost) node_->engine().call([&] { return served.vhost->stop(); });
+}
+
+Result<void> Server::judge() const {
   size_t failed = 0;
-  for (const Served& served : disks_) failed += served.error.empty() ? 0 : 1;
-  if (failed == 0 || (keep_going && failed < disks_.size())) return {};
+  for (const Served& served : disks_) failed += served.error.empty() || served.standby ? 0 : 1;
+  if (failed == 0 || (options_.keep_going && failed < disks_.size())) return {};
   return Error{Errc::invalid,
                fmt::format("{} of {} disks can't be served (see above){}", failed, disks_.size(),
                            failed < disks_.size() ? "; --keep-going serves the others" : "")};
@@ -97,7 +108,7 @@ Result<void> Server::attach(Served& served) {
   }
   const auto attached = node_->attach(disk);
   if (!attached) return attached.error();
-  served.disk = attached.value();
+  node_->engine().call([&] { served.disk = attached.value(); });
   return {};
 }
 
@@ -112,13 +123,17 @@ Result<void> Server::listen(Served& served) {
 Result<void> Server::listen_vhost(Served& served) {
   const DiskConfig& disk = *served.config;
   auto& engine = node_->engine();
-  auto lanes = workers_->lanes_of(disk.options.name, *served.disk, served.volume);
+  std::vector<VhostLane> lanes;
+  {
+    const std::lock_guard lock(snapshot_mutex_);  // a disk may come while others are counted
+    lanes = workers_->lanes_of(disk.options.name, *served.disk, served.volume);
+  }
   auto vhost = engine.call([&] {
     return VhostUserServer::listen(engine.reactor(), *disk.vhost, disk.vhost_options,
                                    disk.options.name, *served.disk, std::move(lanes));
   });
   if (!vhost) return vhost.error();
-  served.vhost = vhost.take();
+  engine.call([&] { served.vhost = vhost.take(); });
   return {};
 }
 
@@ -134,7 +149,7 @@ Result<void> Server::listen_nbd(Served& served) {
         fmt::format("Latte disk, {}", format_size(served.disk->info().size_bytes)), *served.disk);
   });
   if (!added) return added;
-  served.nbd = nbd.take();
+  engine.call([&] { served.nbd = nbd.take(); });
   return {};
 }
 
@@ -143,10 +158,9 @@ Result<void> Server::stop() {
   stopped_ = true;
   const StepTimer timer("stopped");
   stopping_ = true;
-  for (Served& served : disks_) {
-    if (served.nbd) node_->engine().call([&] { return served.nbd->stop(); });
-    if (served.vhost) node_->engine().call([&] { return served.vhost->stop(); });
-  }
+  // Those under way see stopping_ or end; none begins after.
+  const std::lock_guard moving(move_mutex_);
+  for (Served& served : disks_) stop_front_ends(served);
   return node_->stop_host();
 }
 
@@ -181,8 +195,9 @@ StatusSnapshot Server::collect() {
       facts.thin = served.config->thin;
       // A volume's own size counts, whatever the configuration made it with.
       if (served.disk != nullptr) facts.options.size_bytes = served.disk->info().size_bytes;
-      if (facts.kind == DiskKind::hybrid) facts.cloud = "file:" + served.config->cloud_directory;
+      if (facts.kind == DiskKind::hybrid) facts.cloud = served.config->cloud.to_string();
       facts.error = served.error;
+      facts.standby = served.standby;
     }
     return result;
   });

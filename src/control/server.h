@@ -4,9 +4,10 @@
 // Start-up is a table of named steps, each timed in the log: pool, then for each disk attach and
 // listen, then accept. Clients are let in once every disk is attached.
 //
-// Thread rule: start() and stop() on the main thread; snapshot() and drain() on any thread but the
-// engine's, between the two. Limits: statistics are at most kSnapshotAgeMs old, so that however
-// many ask, the engine answers ten times a second.
+// Thread rule: start() and stop() on the main thread; the rest on any thread but the engine's,
+// between the two. disks_ changes on the engine's thread only, once clients are let in. Limits:
+// statistics are at most kSnapshotAgeMs old, so that however many ask, the engine answers ten times
+// a second.
 #pragma once
 
 #include <atomic>
@@ -35,6 +36,7 @@ class Server {
 
   struct Options {
     bool keep_going = false;  ///< serve what can be served if some disks can't
+    bool standby = false;     ///< another host's disks wait for take_over(); none served will do
   };
 
   /// Errors: of the pool; of the disks that can't be served, each logged too (with keep_going only
@@ -52,6 +54,12 @@ class Server {
   /// Everything of a disk into its base. Errors: not_found, busy (a drain is under way), as
   /// Host::drain().
   Result<void> drain(const std::string& disk_name, Progress* progress);
+  /// Makes this host the owner of a disk and serves it; says what was found. Errors: not_found,
+  /// invalid (local), busy (another move is under way), exists (served here), as Host::take_over()
+  /// and Host::attach().
+  Result<std::string> take_over(const std::string& disk_name);
+  /// Host::hand_over(), and serves the disk no more. Errors: its, and as above.
+  Result<std::string> hand_over(const std::string& disk_name);
   const Config& config() const { return config_; }
   /// Makes, lists, removes or resizes volumes (docs/reference/cli.md, latte volume); a guest of a
   /// volume that is served learns its new size at once. Errors: busy (stopping), as VolumeSpace's.
@@ -64,19 +72,25 @@ class Server {
     LocalVolume* volume = nullptr;   // the disk, if it is a local one
     std::unique_ptr<NbdServer> nbd;  // either may be null
     std::unique_ptr<VhostUserServer> vhost;
-    std::string error;  // why it is not served
+    std::string error;     // why it is not served
+    bool standby = false;  // another host's, and meant to be
   };
 
-  explicit Server(const Config& config) : config_(config) {}
+  Server(const Config& config, Options options) : config_(config), options_(options) {}
+  Result<Served*> begin_move(const std::string& disk_name);
+  Result<std::string> take_over(Served& served);
+  void stop_front_ends(Served& served);
+  void start_front_ends(Served& served);
   Result<void> serve_disk(Served& served);
   Result<void> attach(Served& served);
   Result<void> listen(Served& served);
   Result<void> listen_nbd(Served& served);
   Result<void> listen_vhost(Served& served);
-  Result<void> judge(bool keep_going) const;
+  Result<void> judge() const;
   StatusSnapshot collect();
 
   const Config& config_;
+  const Options options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   // The disks' servers first: the engine's end, in ~Node, must not find them gone, so ~Server ends
   // it.
@@ -93,6 +107,7 @@ class Server {
 
   std::mutex drain_mutex_;
   std::set<std::string> draining_;
+  std::mutex move_mutex_;  // one take-over or hand-over at a time
 };
 
 }  // namespace latte

@@ -73,11 +73,16 @@ Json local_json(const DiskFacts& facts, const DiskStats& disk) {
   return json;
 }
 
+std::string state_of(const DiskFacts& facts, const DiskStats& disk) {
+  if (facts.standby) return "standby";
+  return facts.error.empty() ? disk.state : "failed";
+}
+
 Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
   if (facts.kind == DiskKind::local) return local_json(facts, disk);
   Json json{{"name", facts.options.name},
             {"size_bytes", facts.options.size_bytes},
-            {"state", facts.error.empty() ? disk.state : "failed"},
+            {"state", state_of(facts, disk)},
             {"generation", disk.generation},
             {"lag_seconds", static_cast<double>(disk.lag_ns) / kNsPerSecond},
             {"dirty_bytes", disk.dirty_bytes},
@@ -91,6 +96,10 @@ Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
             {"cloud", traffic_json(disk.cloud)}};
   // Beyond the contract.
   json["cloud"]["name"] = facts.cloud;
+  json["cloud"]["health"] = cloud_health(disk);
+  json["cloud"]["reason"] =
+      disk.cloud_error == IoStatus::ok ? "" : std::string(to_string(disk.cloud_error));
+  json["cloud"]["waiting_seconds"] = static_cast<double>(disk.cloud_waiting_ns) / kNsPerSecond;
   add_common(json, facts, disk);
   json["durability"] = facts.options.durability == Durability::cloud ? "cloud" : "local";
   if (facts.options.max_lag_ns == kNoLagLimit)

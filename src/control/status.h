@@ -24,7 +24,8 @@ struct DiskFacts {
   std::string nbd_uri;  ///< empty if it is not served over NBD
   std::string vhost;    ///< the socket; empty if it is no vhost-user-blk device
   bool vhost_connected = false;
-  std::string error;  ///< why it is not served
+  std::string error;     ///< why it is not served
+  bool standby = false;  ///< another host's or nobody's, and waiting for a take-over
   uint32_t clients = 0;
 };
 

@@ -154,7 +154,8 @@ Task<Result<HybridDisk*>> Host::attach(DiskOptions disk, CloudVolume& cloud) {
   const log::StreamSlot* slot = pool_->space().find_stream(current.disk_id);
   const bool owner = current.owner_pool_id == pool_->space().id();
   if (current.owner_pool_id.is_nil())
-    co_return Error{Errc::not_owner, fmt::format("disk {}: {} was never attached; run latte create",
+    co_return Error{Errc::not_owner, fmt::format("disk {}: {} is nobody's (new, or handed over); "
+                                                "run latte create, or latte takeover",
                                                  disk.name, cloud.name())};
   if (!owner)
     co_return Error{

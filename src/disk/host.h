@@ -96,6 +96,12 @@ class Host {
   Task<Result<void>> take_over(DiskOptions disk, CloudVolume& cloud, std::string* report);
 
   HybridDisk* find(const std::string& disk_name);
+  /// HybridDisk::hand_over(). Errors: not_found, and its own.
+  Task<Result<void>> hand_over(const std::string& disk_name);
+  /// Lets go of a disk that is fenced here, so that take_over() and attach() can bring it back;
+  /// no-op if it is not attached. Nobody may submit to it any more. Errors: exists (served here,
+  /// and this host's), io.
+  Task<Result<void>> retire(const std::string& disk_name);
   /// Everything of the disk into its base; `progress` is kept up to date. Errors: not_found, io,
   /// not_owner (fenced meanwhile).
   Task<Result<void>> drain(const std::string& disk_name, Progress* progress);
@@ -133,6 +139,7 @@ class Host {
   std::unique_ptr<Pool> pool_;
   std::vector<log::FoundSegment> found_;  // in the pool, when it was opened
   std::vector<std::unique_ptr<HybridDisk>> disks_;
+  std::vector<std::unique_ptr<HybridDisk>> retired_;  // a late client may still look at one
 };
 
 }  // namespace latte

@@ -1,8 +1,12 @@
-// Host, take-over: another host's disk becomes this one's, from the cloud alone.
+// Host, disks that move: another host's disk becomes this one's, from the cloud alone; this one's
+// is given up.
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "disk/cloud_image.h"
 #include "disk/host.h"
+#include "disk/hybrid_disk.h"
 #include "disk/pool.h"
 
 namespace latte {
@@ -29,6 +33,27 @@ Task<Result<void>> Host::take_over(DiskOptions disk, CloudVolume& cloud, std::st
   // 3. Only now does this pool know the disk: a take-over that was interrupted is seen by its
   // epoch.
   co_return co_await register_disk(disk, next, cloud.log().info().size_bytes);
+}
+
+Task<Result<void>> Host::hand_over(const std::string& disk_name) {
+  HybridDisk* disk = find(disk_name);
+  if (disk == nullptr)
+    co_return Error{Errc::not_found, fmt::format("disk {}: not served here", disk_name)};
+  co_return co_await disk->hand_over();
+}
+
+Task<Result<void>> Host::retire(const std::string& disk_name) {
+  const auto found = std::find_if(disks_.begin(), disks_.end(),
+                                  [&](const auto& disk) { return disk->name() == disk_name; });
+  if (found == disks_.end()) co_return Result<void>();
+  if (!(*found)->fenced())
+    co_return Error{Errc::exists, fmt::format("disk {}: this host serves it already; nothing was "
+                                              "done",
+                                              disk_name)};
+  HybridDisk& disk = **found;
+  retired_.push_back(std::move(*found));
+  disks_.erase(found);
+  co_return co_await disk.retire();
 }
 
 Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper& super,

@@ -124,6 +124,7 @@ Task<void> HybridDisk::reinsert(const std::vector<std::pair<Lba, log::BlockAddre
 }
 
 void HybridDisk::cut_front(std::vector<uint32_t>& segments) {
+  if (local_->chain().empty()) return;  // retired meanwhile
   const uint64_t order = local_->chain().front().order + 1;
   local_->cut_front(order, segments);
   log::StreamSlot* slot = pool_.space().find_stream(id_);

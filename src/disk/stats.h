@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/histogram.h"
+#include "base/io_status.h"
 #include "base/units.h"
 #include "base/uuid.h"
 #include "device/traffic.h"
@@ -57,13 +58,19 @@ struct DiskStats {
   uint64_t throttled_ns = 0;     ///< sum of waits put on writers by back-pressure
   Histogram read_latency;
   Histogram write_latency;
-  DeviceTraffic cloud;  ///< background work included
+  TimeNs cloud_waiting_ns = 0;          ///< since when the oldest request to it has no answer
+  IoStatus cloud_error = IoStatus::ok;  ///< how the latest request to it failed, if it did
+  DeviceTraffic cloud;                  ///< background work included
 
   /// A request has ended after `took_ns`.
   void count(const IoRequest& request, TimeNs took_ns);
   /// Adds the requests of `other`, which serves the same disk.
   void add_requests(const DiskStats& other);
 };
+
+/// "ok", "errors" (the latest request failed and is tried again) or "stalled" (one has had no
+/// answer for 5 s).
+const char* cloud_health(const DiskStats& disk);
 
 struct HostStats {
   PoolStats pool;

@@ -46,6 +46,8 @@ bool SimCloud::swap(SimCloudVolume& handle, uint64_t expected, uint64_t next,
   if (generation_ != expected) return false;
   generation_ = next;
   fenced_at_ns_ = world_.now();
+  fenced_at_version_[0] = base_.version();
+  fenced_at_version_[1] = log_.version();
   super_ = bytes;
   has_super_ = true;
   world_.trace("{}: generation {} -> {}", options_.name, expected, next);
@@ -73,7 +75,7 @@ void SimCloud::on_event(uint64_t token) {
   const auto found = late_.find(token);
   LATTE_CHECK(found != late_.end());
   LateWrite& late = found->second;
-  if (late.generation < generation_) {
+  if (late.generation < generation_ && !options_.no_blocklist) {
     ++fenced_writes_;
   } else {
     iovec vector{late.data.data(), late.data.size()};
@@ -121,10 +123,18 @@ void CloudPort::put(const IoRequest& request, Random* tear) {
   store_.write(request.offset, request.length, vectors(request), mode);
 }
 
+/// Whether the fence keeps it out; `mark` tells when it was submitted.
+bool CloudPort::refused(uint64_t mark) const {
+  const SimCloud& cloud = volume_.cloud_;
+  if (!volume_.fenced()) return false;
+  const bool under_way = mark <= cloud.fenced_at_version_[&store_ == &cloud.base_ ? 0 : 1];
+  return !(under_way && cloud.options_.no_blocklist);
+}
+
 IoStatus CloudPort::execute(IoRequest& request, uint64_t mark) {
   SimCloud& cloud = volume_.cloud_;
   if (cloud.out()) return IoStatus::io_error;
-  if (request.op != IoOp::read && volume_.fenced()) {
+  if (request.op != IoOp::read && refused(mark)) {
     ++cloud.fenced_writes_;
     return IoStatus::fenced;
   }

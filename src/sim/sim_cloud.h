@@ -47,6 +47,9 @@ struct SimCloudOptions {
   LatencyModel latency{500 * kMicrosecond, 300 * kMicrosecond, kMillisecond, 200e6, 5000};
   /// Says how long requests to base and log take instead of `latency`, if it is there.
   std::shared_ptr<model::DeviceModel> timing{};
+  /// A cloud that does not fence what was under way when the owner changed, as Ceph without its
+  /// blocklist: for the planted bug.
+  bool no_blocklist = false;
 };
 
 class SimCloudVolume;
@@ -100,6 +103,7 @@ class SimCloud final : private EventTarget {
   bool has_super_ = false;
   uint64_t generation_ = 0;
   TimeNs fenced_at_ns_ = 0;
+  uint64_t fenced_at_version_[2] = {0, 0};  // of base and log, then
   Outage outage_ = Outage::none;
   TimeNs outage_until_ns_ = 0;
   Pipe pipe_;
@@ -123,6 +127,7 @@ class CloudPort final : public SimPort {
   uint64_t mark() const override { return store_.version(); }
   TimeNs postponed_until() override;
   void put(const IoRequest& request, Random* tear);
+  bool refused(uint64_t mark) const;
 
   SimCloudVolume& volume_;
   PageStore& store_;

@@ -82,13 +82,13 @@ void judge_error(Run& run, Session& session, const char* what, Range range, IoSt
   DiskSim& disk = session.disk;
   if (status == IoStatus::fenced) {
     session.saw_fenced = true;
-    if (!session.volume.fenced())
+    if (!session.volume.fenced() && !session.handed_over)
       run.fail("3 (fencing)", "{}: a {} was refused as fenced on the owner", disk.options.name,
                what);
     return;
   }
   if (session.stopping && status == IoStatus::stopped) return;
-  if (disk.damaged || session.volume.fenced()) return;
+  if (disk.damaged || session.volume.fenced() || session.handed_over) return;
   run.fail("4 (no error without a cause)",
            "{}: {} of sectors {}+{} failed with '{}', nothing is broken", disk.options.name, what,
            range.first, range.count, to_string(status));

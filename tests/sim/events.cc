@@ -16,6 +16,17 @@ Task<void> stop_host(Machine* machine, bool* clean, bool* done) {
   *done = true;
 }
 
+Task<void> hand_over_disk(Host* host, std::string name, std::optional<Error>* error, bool* done) {
+  auto handed = co_await host->hand_over(name);
+  if (!handed) *error = handed.error();
+  *done = true;
+}
+
+Task<void> retire_disk(Host* host, std::string name, bool* done) {
+  (void)co_await host->retire(name);
+  *done = true;
+}
+
 Task<void> drain_disk(Host* host, std::string name, std::optional<Error>* error, bool* done) {
   Progress progress;
   const Result<void> result = co_await host->drain(name, &progress);
@@ -75,6 +86,8 @@ void Scenario::event() {
     if (!spared.drain) drain();
   } else if (dice < 95) {
     retire_zombies();
+  } else if (dice < 98) {
+    if (!spared.handover && !spared.takeover) hand_over();
   } else {
     (void)world_.run_for(static_cast<TimeNs>(random_.below(30)) * kSecond);
   }
@@ -151,6 +164,42 @@ void Scenario::take_over_live() {
   note_loss(disk, Loss::host, world_.now());
   take_over(*target, {&disk});
   if (frozen && machine.running()) machine.reactor().set_paused(false);
+}
+
+/// A disk is given up in the middle of its clients' work and adopted by another machine, or by this
+/// one after a restart: nothing acknowledged is missing.
+void Scenario::hand_over() {
+  Machine& machine = pick_running();
+  std::vector<Session*> own;
+  for (auto& session : machine.sessions())
+    if (session->disk.session == session.get()) own.push_back(session.get());
+  if (own.empty()) return;
+  Session& session = *own[random_.below(own.size())];
+  DiskSim& disk = session.disk;
+  session.handed_over = true;
+  bool done = false;
+  std::optional<Error> error;
+  std::string name = disk.options.name;
+  machine.spawn(hand_over_disk(&machine.host(), std::move(name), &error, &done));
+  if (!wait("hand-over", kPatienceNs, [&] { return done; })) return;
+  const std::string state = machine.host().find(disk.options.name)->stats().state;
+  world_.trace("{}: handed over by {}{}, {}", disk.options.name, machine.name(),
+               error.has_value() ? ": " + error->message : "", state);
+  if (error.has_value() && !disk.damaged && !run_.may_break_cloud)
+    run_.fail("4 (hand-over)", "{}: {}", disk.options.name, error->message);
+  // Failed: the cloud does not tell whether it was given up.
+  const bool gone = state == "fenced" || state == "failed";
+  session.handed_over = gone;
+  if (!gone || run_.failed()) return;
+  session.zombie = true;
+  session.work.notify_all();
+  note_loss(disk, Loss::process, world_.now());
+  if (state == "fenced" && random_.chance(1, 2)) {
+    done = false;
+    machine.spawn(retire_disk(&machine.host(), disk.options.name, &done));
+    if (!wait("retirement", kPatienceNs, [&] { return done; })) return;
+  }
+  take_over(*run_.machines[random_.below(run_.machines.size())], {&disk});
 }
 
 /// A fenced host notices, and its clients get errors.

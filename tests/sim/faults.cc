@@ -99,8 +99,8 @@ void Scenario::break_drive() {
   mark_damaged(machine);
 }
 
-/// Flips bits of bytes that have long been durable: never behind a log's last durable mark, which no
-/// format can tell from a torn write (log_marks.h).
+/// Flips bits of bytes that have long been durable: never behind a log's last durable mark, which
+/// no format can tell from a torn write (log_marks.h).
 void Scenario::break_bytes() {
   constexpr uint64_t kAge = 2;
   if (random_.chance(1, 6)) {

@@ -69,6 +69,7 @@ struct Session {
   bool stopping = false;
   bool zombie = false;  ///< another host took the disk over
   bool saw_fenced = false;
+  bool handed_over = false;  ///< given up, or about to be: clients may get errors
   unsigned clients = 0;
   unsigned outstanding = 0;  ///< operations under way
   WaitQueue work;            ///< clients without budget wait here

@@ -281,9 +281,9 @@ int run_many(const Options& options) {
 Spared spared_from(const std::vector<std::string>& names) {
   Spared spared;
   const std::pair<const char*, bool*> known[] = {
-      {"damage", &spared.damage},     {"cloud", &spared.cloud},        {"power", &spared.power},
-      {"takeover", &spared.takeover}, {"zombie", &spared.zombie},      {"stop", &spared.stop},
-      {"drain", &spared.drain},       {"bootcrash", &spared.bootcrash}};
+      {"damage", &spared.damage},     {"cloud", &spared.cloud},   {"power", &spared.power},
+      {"takeover", &spared.takeover}, {"zombie", &spared.zombie}, {"stop", &spared.stop},
+      {"handover", &spared.handover}, {"drain", &spared.drain},   {"bootcrash", &spared.bootcrash}};
   for (const std::string& name : names) {
     bool found = false;
     for (const auto& [word, flag] : known) {

@@ -1,5 +1,7 @@
 #include "run.h"
 
+#include "base/planted.h"
+
 #include <algorithm>
 
 namespace latte::simtest {
@@ -69,7 +71,8 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
     // The engine asks for at least four pool segments; anything smaller it refuses.
     const uint64_t log_bytes =
         std::max(cloud_log.segment_bytes * random.between(5, 25), 5 * pool.segment_bytes);
-    const sim::SimCloudOptions service = random_cloud(random, disk, log_bytes);
+    sim::SimCloudOptions service = random_cloud(random, disk, log_bytes);
+    service.no_blocklist = planted(Planted::blocklist_skipped);
     disks.push_back(std::make_unique<DiskSim>(world, i, disk, cloud_log, service));
   }
   static constexpr uint64_t kBuffers[] = {0, 0, 64, 128, 1024};

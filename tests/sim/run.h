@@ -34,6 +34,7 @@ struct Spared {
   bool zombie = false;
   bool stop = false;
   bool drain = false;
+  bool handover = false;
   bool bootcrash = false;
 };
 

@@ -46,6 +46,7 @@ class Scenario {
   void crash(bool power);
   void lose_host();
   void take_over_live();
+  void hand_over();
   void retire_zombies();
   void retire(Machine& machine);
   void stop_cleanly();

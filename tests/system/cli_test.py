@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The command line as other tools see it: create, serve, status, drain, check, takeover.
+"""The command line as other tools see it: create, serve, status, drain, check, takeover, handover.
 
   cli_test.py --latte BUILD/latte
 
@@ -249,8 +249,9 @@ class CliTest(CliCase):
     def test_only_one_server_has_the_pool(self):
         self.run_latte("create")
         server = self.serve()
-        for command, more, code in (("serve", [], 1), ("check", [], 2), ("takeover", ["db"], 2)):
-            self.assertIn(f"process {server.pid}", self.run_latte(command, *more, expect=code))
+        for command, code in (("serve", 1), ("check", 2)):
+            self.assertIn(f"process {server.pid}", self.run_latte(command, expect=code))
+        self.assertIn("already", self.run_latte("takeover", "db"))
         self.run_latte("create")
         self.stop(server)
 
@@ -272,6 +273,49 @@ class CliTest(CliCase):
         self.assertEqual(self.get(len(data), "logs", "b"), data)
         self.assertIn("another host", self.run_latte("serve", expect=1))
         self.stop(server)
+
+    def states(self, config):
+        return {disk["name"]: disk["state"] for disk in self.status(config)["disks"]}
+
+    def test_disks_move_between_running_servers(self):
+        self.run_latte("create")
+        self.run_latte("create", config=self.other)
+        self.other.write_text(self.other.read_text().replace(f"{self.port}", f"{free_port()}"))
+        first = self.serve()
+        self.run_latte("serve", config=self.other, expect=1)
+        second = self.serve("--standby", config=self.other)
+        self.assertEqual(self.states(self.other), {"db": "standby", "logs": "standby"})
+        data = os.urandom(4 << 20)
+        self.put(data)
+        # Planned: what no flush has brought to the cloud is there all the same.
+        self.run_latte("handover", "nosuch", expect=2)
+        self.assertIn("handed over", self.run_latte("handover", "db"))
+        self.assertEqual(self.states(self.config), {"db": "standby", "logs": "online"})
+        self.assertNotEqual(subprocess.run(["nbdinfo", self.uri()], capture_output=True).returncode, 0)
+        self.assertIn("served after", self.run_latte("takeover", "db", config=self.other))
+        self.assertEqual(self.get(len(data), sock="b"), data)
+        # And back, then the other disk by force, while its host serves it, and back.
+        self.put(data[::-1], sock="b")
+        self.run_latte("handover", "db", config=self.other)
+        self.run_latte("takeover", "db")
+        self.assertEqual(self.get(len(data)), data[::-1])
+        self.run_latte("takeover", "logs", config=self.other)
+        self.put(data, "logs", "b")
+        subprocess.run(["nbdcopy", "--flush", str(self.dir / "in"), self.uri("logs")],
+                       capture_output=True, timeout=60)
+        self.assertEqual(self.states(self.config), {"db": "online", "logs": "fenced"})
+        self.run_latte("takeover", "logs")
+        self.assertEqual(self.states(self.config), {"db": "online", "logs": "online"})
+        self.assertEqual(self.get(len(data), "logs"), data)
+        self.stop(first)
+        self.stop(second)
+        # Without a server.
+        self.run_latte("handover", "db")
+        self.run_latte("serve", expect=1)
+        self.run_latte("takeover", "db", config=self.other)
+        second = self.serve("--standby", config=self.other)
+        self.assertEqual(self.get(len(data), sock="b"), data[::-1])
+        self.stop(second)
 
     def test_keep_going_serves_the_others(self):
         self.run_latte("create")
@@ -308,7 +352,7 @@ class CliTest(CliCase):
         for command in ("create", "serve", "status", "drain", "check"):
             out = self.run_latte(command, expect=2)
             self.assertRegex(out, r"run\.toml:\d+:1: disk\.durabilty is no known key; allowed here are")
-        for command in ("create", "serve", "status", "drain", "check", "takeover"):
+        for command in ("create", "serve", "status", "drain", "check", "takeover", "handover"):
             done = subprocess.run([LATTE, command, "--help"], capture_output=True, text=True)
             self.assertEqual(done.returncode, 0)
             self.assertIn("EXIT STATUS", done.stdout)

@@ -17,7 +17,7 @@ MOUNT_WAIT_S = 10
 END_WAIT_S = 60
 
 
-def write_config(directory, name, pool, disk_bytes, durability, max_lag_s):
+def write_config(directory, name, pool, disk_bytes, durability, max_lag_s, cloud="file:cloud"):
     """A host's configuration; two of them in one directory are two hosts that share the cloud."""
     path = os.path.join(directory, name)
     with open(path, "w", encoding="utf-8") as out:
@@ -28,7 +28,7 @@ segment_size = "1MiB"
 [[disk]]
 name = "db"
 size = "{disk_bytes}"
-cloud = "file:cloud"
+cloud = "{cloud}"
 cloud_log_size = "64MiB"
 durability = "{durability}"
 max_lag = "{max_lag_s}s"
@@ -47,11 +47,11 @@ def run(command, log):
 class Server:
     """`latte serve`, from ready on. `log` takes its standard error: a file, or subprocess.DEVNULL."""
 
-    def __init__(self, latte, config, log):
+    def __init__(self, latte, config, log, *options):
         with open(config, "rb") as text:
             control = tomllib.load(text)["control"]["socket"]
         self.control = os.path.join(os.path.dirname(config), control)
-        self.process = subprocess.Popen([latte, "serve", "-c", config], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([latte, "serve", "-c", config, *options], stdout=subprocess.PIPE,
                                         stderr=log, text=True)
         line = self.process.stdout.readline().strip()
         if line != "ready":
@@ -69,6 +69,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self.process.stdout.close()
 
     def stop(self):
         self.process.terminate()

@@ -8,8 +8,11 @@
     e2fsck finds nothing but a journal to replay, PostgreSQL recovers, and no synced file and no commit is
     missing that is older than max_lag - with durability = "cloud" none at all. Each round goes on with
     the disk the round before left.
+(c) With --cloud rbd, all of it with a Ceph cluster of its own as the cloud (ceph_cluster.py; --dir must be a
+    short path), and rounds in which the OSD is killed under load and started again: no error reaches the
+    clients, and after the server's death nothing is missing.
 
-  main_job.py --latte build/release/latte [--rounds 2] [--dir DIRECTORY]
+  main_job.py --latte build/release/latte [--rounds 2] [--dir DIRECTORY] [--cloud file|rbd]
 
 The file system needs root, nbdfuse, /dev/fuse and loop devices, the database PostgreSQL; what is missing
 is skipped with a message.
@@ -26,6 +29,7 @@ import time
 import nbd
 
 import database
+from ceph_cluster import Cluster
 from latte_host import END_WAIT_S, Mount, Server, mount_obstacle, run, write_config
 
 BLOCK = 4096
@@ -142,15 +146,16 @@ class SyncedFiles:
 class MountedDisk:
     """The disk with its file system and database, through the rounds of one series."""
 
-    def __init__(self, latte, directory, durability, log):
+    def __init__(self, latte, directory, durability, log, cloud="file:cloud"):
         self.latte, self.directory, self.durability, self.log = latte, directory, durability, log
+        self.cloud = cloud
         self.database = None
         self.present = {}  # commits that were seen after an earlier round
         self.pool = None
 
     def config(self, pool):
         return write_config(self.directory, f"{pool}.toml", pool, DISK_BYTES, self.durability,
-                            MAX_LAG_S)
+                            MAX_LAG_S, self.cloud)
 
     def serve(self, cleanup):
         server = Server(self.latte, self.config(self.pool), self.log)
@@ -180,8 +185,8 @@ class MountedDisk:
             mount.close()
             server.stop()
 
-    def load_and_kill(self, number, delete_pool):
-        """Returns the files, the times of each client's commits, and when the server was killed."""
+    def load_and_kill(self, number, delete_pool, disturb=None):
+        """`disturb` happens in the middle, and clients must not notice. Returns the files, the times of each client's commits, and when the server was killed."""
         times = {}
         with contextlib.ExitStack() as cleanup:
             server = self.serve(cleanup)
@@ -195,6 +200,12 @@ class MountedDisk:
             thread = threading.Thread(target=files.write_until_gone, daemon=True)
             thread.start()
             time.sleep(3 + 2 * random.random())
+            if disturb is not None:
+                disturb()
+                time.sleep(3)
+                if not thread.is_alive() or (self.database is not None
+                                             and self.database.load.poll() is not None):
+                    raise AssertionError("an error reached a client of the disk")
             killed = time.time()
             server.kill()
             if delete_pool:
@@ -243,13 +254,15 @@ class MountedDisk:
                 for when in whens[committed.get((number, client), 0):]]
 
 
-def mounted_rounds(latte, directory, rounds, durability, lose_pool, log):
-    disk = MountedDisk(latte, directory, durability, log)
+def mounted_rounds(disk, rounds, lose_pool, disturb=None):
+    durability = disk.durability
     disk.create()
     label = f"(b) {durability}" if lose_pool else "(a) file system"
+    if disturb is not None:
+        label = "(c) OSD killed and back"
     limit_s = MAX_LAG_S if lose_pool and durability == "local" else 0.0
     for number in range(1, rounds + 1):
-        files, times, killed = disk.load_and_kill(number, lose_pool)
+        files, times, killed = disk.load_and_kill(number, lose_pool, disturb)
         started = time.time()
         if lose_pool:
             disk.take_over(number)
@@ -265,24 +278,49 @@ def mounted_rounds(latte, directory, rounds, durability, lose_pool, log):
             raise AssertionError("nothing was written: the round shows nothing")
 
 
+def series_of(options, latte, log, cluster):
+    """(name, function of a directory): all that can be run here."""
+    series = []
+    if cluster is None:
+        series.append(("raw", lambda sub: kill_rounds_raw(latte, sub, options.rounds, log)))
+    obstacle = mount_obstacle()
+    if obstacle is not None:
+        print(f"file system and database skipped: {obstacle}")
+        return series
+    if database.programs() is None:
+        print("no PostgreSQL here: files only")
+
+    def add(name, durability, lose_pool, disturb=None):
+        cloud = "file:cloud" if cluster is None else f"rbd:rbd/{name}?conf={cluster.conf}"
+        series.append((name, lambda sub: mounted_rounds(
+            MountedDisk(latte, sub, durability, log, cloud), options.rounds, lose_pool, disturb)))
+
+    def restart_osd():
+        cluster.kill_osd()
+        time.sleep(2)
+        cluster.start_osd()
+
+    if cluster is not None:
+        add("osd", "local", False, restart_osd)
+    add("kill", "local", False)
+    add("lose-local", "local", True)
+    add("lose-cloud", "cloud", True)
+    return series
+
+
 def run_all(options, directory, log):
     latte = os.path.abspath(options.latte)
-    series = [("raw", lambda sub: kill_rounds_raw(latte, sub, options.rounds, log))]
-    obstacle = mount_obstacle()
-    if obstacle is None:
-        if database.programs() is None:
-            print("no PostgreSQL here: files only")
-        for name, durability, lose_pool in (("kill", "local", False), ("lose-local", "local", True),
-                                            ("lose-cloud", "cloud", True)):
-            series.append((name, lambda sub, d=durability, l=lose_pool: mounted_rounds(
-                latte, sub, options.rounds, d, l, log)))
-    else:
-        print(f"file system and database skipped: {obstacle}")
-    for name, rounds in series:
-        sub = os.path.join(directory, name)
-        os.mkdir(sub)
-        os.chmod(sub, 0o755)  # PostgreSQL's user has to pass
-        rounds(sub)
+    with contextlib.ExitStack() as cleanup:
+        cluster = None
+        if options.cloud == "rbd":
+            cluster = Cluster(os.path.join(directory, "ceph"))
+            cleanup.callback(cluster.stop)
+            cluster.start()
+        for name, rounds in series_of(options, latte, log, cluster):
+            sub = os.path.join(directory, name)
+            os.mkdir(sub)
+            os.chmod(sub, 0o755)  # PostgreSQL's user has to pass
+            rounds(sub)
 
 
 def main():
@@ -291,6 +329,7 @@ def main():
     parser.add_argument("--latte", required=True)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--dir", default=None, help="where to work")
+    parser.add_argument("--cloud", choices=("file", "rbd"), default="file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="latte-main-", dir=options.dir) as directory:
         os.chmod(directory, 0o755)

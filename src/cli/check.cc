@@ -1,4 +1,4 @@
-// check and takeover.
+// check.
 #include <fmt/format.h>
 
 #include "cli/commands.h"
@@ -18,21 +18,6 @@ int run_check(const Arguments& arguments) {
   if (!checked.not_run.empty()) return kExitCannotRun;
   fmt::print("clean: pool and {} disks\n", config.value().disks.size());
   return kExitOk;
-}
-
-int run_takeover(const Arguments& arguments) {
-  const auto config = read_config(arguments);
-  if (!config) return report(config.error(), kExitCannotRun);
-  const Result<void> hybrid = check_hybrid(config.value(), arguments.disk);
-  if (!hybrid) return report(hybrid.error(), kExitCannotRun);
-  const auto taken = take_over_offline(config.value(), arguments.disk);
-  if (taken) {
-    fmt::print("disk {}: {}\n", arguments.disk, taken.value());
-    return kExitOk;
-  }
-  const Errc code = taken.error().code;
-  const bool not_begun = code == Errc::busy || code == Errc::not_found;
-  return report(taken.error(), not_begun ? kExitCannotRun : kExitFailed);
 }
 
 }  // namespace latte

@@ -1,0 +1,89 @@
+// Server, disks that move between hosts while it runs.
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/logging.h"
+#include "control/server.h"
+#include "disk/hybrid_disk.h"
+
+namespace latte {
+
+/// The disk that a move is about. The caller has move_mutex_.
+Result<Server::Served*> Server::begin_move(const std::string& disk_name) {
+  if (stopping_) return Error{Errc::busy, "the server is stopping; try again when it has ended"};
+  for (Served& served : disks_) {
+    if (served.config->options.name != disk_name) continue;
+    if (served.config->kind == DiskKind::hybrid) return &served;
+    return Error{Errc::invalid,
+                 fmt::format("disk {}: it is local: it has no cloud side", disk_name)};
+  }
+  return Error{Errc::not_found,
+               fmt::format("disk {}: the server's configuration has no such disk", disk_name)};
+}
+
+Result<std::string> Server::take_over(const std::string& disk_name) {
+  const std::lock_guard moving(move_mutex_);
+  const auto found = begin_move(disk_name);
+  if (!found) return found.error();
+  Served& served = *found.value();
+  const bool here = node_->engine().call([&] {
+    const HybridDisk* attached = node_->host().find(disk_name);
+    return attached != nullptr && !attached->fenced();
+  });
+  if (here) return std::string("this host has the disk already; nothing was done");
+  const auto started = std::chrono::steady_clock::now();
+  auto done = take_over(served);
+  const auto took = std::chrono::steady_clock::now() - started;
+  node_->engine().call([&] {
+    served.standby = false;
+    served.error = done ? "" : done.error().message;
+  });
+  if (!done) return done;
+  return fmt::format("{}; served after {} ms", done.value(),
+                     std::chrono::duration_cast<std::chrono::milliseconds>(took).count());
+}
+
+/// What was served here before another host had it goes first.
+Result<std::string> Server::take_over(Served& served) {
+  const DiskConfig& disk = *served.config;
+  const std::string& name = disk.options.name;
+  stop_front_ends(served);
+  const Result<void> retired = node_->engine().call([&] { return node_->host().retire(name); });
+  if (!retired) return retired.error();
+  node_->engine().call([&] {
+    served.disk = nullptr;
+    served.nbd.reset();
+    served.vhost.reset();
+  });
+  const auto taken = node_->take_over(disk);
+  if (!taken) return taken.error();
+  const Result<void> served_again = serve_disk(served);
+  if (!served_again) return served_again.error();
+  node_->engine().call([&] { start_front_ends(served); });
+  return taken.value();
+}
+
+Result<std::string> Server::hand_over(const std::string& disk_name) {
+  const std::lock_guard moving(move_mutex_);
+  const auto found = begin_move(disk_name);
+  if (!found) return found.error();
+  Served& served = *found.value();
+  const Result<void> handed =
+      node_->engine().call([&] { return node_->host().hand_over(disk_name); });
+  if (!handed) return handed.error();
+  stop_front_ends(served);
+  const Result<void> retired =
+      node_->engine().call([&] { return node_->host().retire(disk_name); });
+  if (!retired) log_warning("{}", retired.error().message);
+  node_->engine().call([&] {
+    served.disk = nullptr;
+    served.nbd.reset();
+    served.vhost.reset();
+    served.standby = true;
+    served.error = fmt::format("disk {}: was handed over; any host may adopt it", disk_name);
+  });
+  return std::string("handed over; adopt it on the other host with latte takeover");
+}
+
+}  // namespace latte
