@@ -2,7 +2,7 @@
 """Fail-over between two hosts that share a disk in a Ceph cluster: how long from the order to the first
 served read, what of the acknowledged writes is missing, and whether the old host still writes.
 
-  failover.py --latte build/release/latte --dir DIRECTORY --how kill|stop [--rounds 20]
+  failover.py --latte build/release/latte --dir DIRECTORY --how kill|stop|handover|outage [--rounds 20]
               [--durability local|cloud] [--gib 4]
 
 Two servers: one has the disk and is written to, the other stands by. Each round the first is killed (SIGKILL)
@@ -10,6 +10,10 @@ or stopped (SIGSTOP) in the middle of the writes, `latte takeover` orders the di
 reads there. The content must be a prefix of the writes. A stopped host is then continued: it must find
 itself fenced, and between two moments before and after that no object of the images may change. The
 next round goes the other way. DIRECTORY keeps cluster and disk between runs.
+
+handover: the disk is handed over and adopted under load; the pause is from the last write acknowledged by the
+one host to the first by the other, and nothing may be missing. outage: the OSD is away for 60 s under a steady
+load; the longest write, and how long after it the lag is below max_lag.
 """
 import argparse
 import contextlib
@@ -35,6 +39,8 @@ WRITTEN_BLOCKS = 16384
 FLUSH_EVERY = 32
 UNAPPLIED_BYTES = 512 << 20
 FENCE_WAIT_S = 30
+OUTAGE_S = 60
+STEADY_PAUSE_S = 0.002
 IMAGES = ("db", "db.log")
 
 CONFIG = """[pool]
@@ -103,6 +109,60 @@ class Writer:
     def forget_after(self, version):
         del self.blocks[version:], self.acked[version:]
         self.flushed = min(self.flushed, version)
+
+
+def handover(hosts, old, writer):
+    """Returns the new owner and the pause in seconds."""
+    new = "b" if old == "a" else "a"
+    ending = threading.Event()
+    thread = threading.Thread(target=writer.write_until_gone, args=(hosts.uri(old), ending))
+    thread.start()
+    time.sleep(1.5)
+    hosts.latte("handover", "-c", hosts.config(old), "db")
+    hosts.latte("takeover", "-c", hosts.config(new), "db")
+    handle = nbd.NBD()
+    handle.connect_uri(hosts.uri(new))
+    handle.pwrite(bytes(BLOCK), WRITTEN_BLOCKS * BLOCK)
+    pause = time.time() - writer.acked[-1]
+    thread.join()
+    cut = writer.cut_at(handle)
+    handle.shutdown()
+    if cut < len(writer.acked):
+        raise AssertionError(f"{len(writer.acked) - cut} acknowledged writes are lost")
+    writer.forget_after(cut)
+    return new, pause
+
+
+def outage(hosts, owner):
+    """Returns the longest write in seconds, and the time from the OSD's return to a lag below max_lag."""
+    handle = nbd.NBD()
+    handle.connect_uri(hosts.uri(owner))
+    ending, longest, count = threading.Event(), [0.0], [0]
+
+    def write():
+        while not ending.is_set():
+            started = time.time()
+            handle.pwrite(stamp(count[0], 1), count[0] % WRITTEN_BLOCKS * BLOCK)
+            longest[0] = max(longest[0], time.time() - started)
+            count[0] += 1
+            time.sleep(STEADY_PAUSE_S)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    time.sleep(3)
+    hosts.cluster.kill_osd()
+    time.sleep(OUTAGE_S)
+    seen = hosts.disk(owner)
+    print(f"after {OUTAGE_S} s: {seen['state']}, lag {seen['lag_seconds']:.1f} s, {seen['reason']}", flush=True)
+    hosts.cluster.start_osd()
+    back = time.time()
+    while hosts.disk(owner)["lag_seconds"] >= MAX_LAG_S:
+        time.sleep(0.05)
+    caught_up = time.time() - back
+    time.sleep(2)
+    ending.set()
+    thread.join()
+    return longest[0], caught_up, count[0]
 
 
 class Hosts:
@@ -242,7 +302,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latte", required=True)
     parser.add_argument("--dir", required=True, help="a short path; cluster and disk stay there")
-    parser.add_argument("--how", choices=("kill", "stop"), required=True)
+    parser.add_argument("--how", choices=("kill", "stop", "handover", "outage"), required=True)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--durability", choices=("local", "cloud"), default="local")
     parser.add_argument("--gib", type=int, default=4)
@@ -261,7 +321,17 @@ def main():
         handle.connect_uri(hosts.uri(owner))
         handle.zero(WRITTEN_BLOCKS * BLOCK, 0)
         handle.shutdown()
+        if options.how == "outage":
+            longest, caught_up, count = outage(hosts, owner)
+            print(f"{count} writes; the longest took {longest * 1000:.0f} ms; lag below {MAX_LAG_S} s "
+                  f"{caught_up:.1f} s after the OSD was up")
+            return
         for number in range(1, options.rounds + 1):
+            if options.how == "handover":
+                owner, pause = handover(hosts, owner, writer)
+                results.append((pause, 0.0))
+                print(f"round {number}: pause {pause * 1000:.0f} ms, nothing lost", flush=True)
+                continue
             played = Round(hosts, owner, writer)
             took, age, unapplied = played.play()
             owner = played.new
