@@ -50,7 +50,7 @@ size = "1GiB"
 name = "db"
 size = "{gib}GiB"
 cloud = "rbd:rbd/db?conf={conf}"
-cloud_log_size = "1152MiB"
+cloud_log_size = "1536MiB"
 durability = "{durability}"
 max_lag = "{lag}s"
 nbd = "unix:{host}.sock"
@@ -171,6 +171,7 @@ class Hosts:
         self.dir = options.dir
         self.cluster = Cluster(os.path.join(self.dir, "ceph"), store_gib=16)
         self.servers = {}
+        self.place = 0
         self.log = open(os.path.join(self.dir, "log"), "a", encoding="utf-8")
 
     def config(self, host):
@@ -210,17 +211,27 @@ class Hosts:
         return owner
 
     def fill(self, host):
-        """Data all over the disk, most of it applied, then as much as wanted that is not."""
+        """Data all over the disk."""
         handle = nbd.NBD()
         handle.connect_uri(self.uri(host))
         data = os.urandom(1 << 20)
         for offset in range(0, self.options.gib << 30, len(data)):
             handle.pwrite(data, offset)
         handle.zero(WRITTEN_BLOCKS * BLOCK, 0)
-        offset = 1 << 30
-        while self.disk(host)["unapplied_bytes"] < UNAPPLIED_BYTES:
-            handle.pwrite(data, offset)
-            offset += len(data)
+        handle.flush()
+        handle.shutdown()
+
+    def leave_unapplied(self, host):
+        """Writes until the cloud log holds as much as wanted that the base does not have."""
+        handle = nbd.NBD()
+        handle.connect_uri(self.uri(host))
+        data = os.urandom(1 << 20)
+        while (missing := UNAPPLIED_BYTES - self.disk(host)["unapplied_bytes"]) > 0:
+            for _ in range(min(64, (missing >> 20) + 1)):
+                self.place = (self.place + len(data)) % (UNAPPLIED_BYTES + (64 << 20))
+                handle.pwrite(data, (1 << 30) + self.place)
+            handle.flush()
+            time.sleep(0.2)
         handle.flush()
         handle.shutdown()
 
@@ -332,6 +343,7 @@ def main():
                 results.append((pause, 0.0))
                 print(f"round {number}: pause {pause * 1000:.0f} ms, nothing lost", flush=True)
                 continue
+            hosts.leave_unapplied(owner)
             played = Round(hosts, owner, writer)
             took, age, unapplied = played.play()
             owner = played.new

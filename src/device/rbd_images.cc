@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <list>
 #include <thread>
 #include <utility>
@@ -17,6 +18,8 @@ namespace {
 
 /// Another client may lock an image between our breaking its lock and taking it.
 constexpr int kLockTries = 3;
+constexpr int kExtendTries = 5;
+constexpr std::chrono::seconds kExtendPause{1};
 
 // What an image's or a pool's own configuration (rbd config image|pool set) may override, and what
 // it must be all the same.
@@ -34,6 +37,7 @@ RbdImages::RbdImages(UringReactor& reactor, const RbdAddress& address)
       log_(reactor, address.to_string() + ".log") {}
 
 RbdImages::~RbdImages() {
+  if (extension_.valid()) extension_.wait();
   base_.image().close();
   log_.image().close();
   // Before the devices go: a thread of librbd's may still be on its way out of one.
@@ -129,12 +133,25 @@ Result<RbdImages::Clients> RbdImages::fence_owners() {
   return fenced;
 }
 
-Result<void> RbdImages::extend_fences(const Clients& fenced) {
-  for (const std::string& client : fenced) {
-    const Result<void> extended = cluster_.extend_fence(client);
-    if (!extended) return extended;
-  }
-  return {};
+/// Behind the take-over: the monitors gather for a second before they agree a second time, and the
+/// hour that the entries have by then is long enough.
+void RbdImages::extend_fences(const Clients& fenced) {
+  if (fenced.empty()) return;
+  if (extension_.valid()) extension_.wait();
+  extension_ = start_aside([this, fenced] {
+    for (const std::string& client : fenced) {
+      Result<void> extended = cluster_.extend_fence(client);
+      for (int i = 1; i < kExtendTries && !extended; ++i) {
+        std::this_thread::sleep_for(kExtendPause);
+        extended = cluster_.extend_fence(client);
+      }
+      if (!extended)
+        log_error(
+            "{}; its entry ends within the hour, and it must not wake up after that: ceph osd "
+            "blocklist add {} {}",
+            extended.error().message, client, RbdCluster::kFenceS);
+    }
+  });
 }
 
 Result<void> RbdImages::lock(RbdDevice& device) {
@@ -157,13 +174,11 @@ Result<void> RbdImages::lock_both(bool may_break) {
       if (!broken) return broken.error();
       fenced = broken.take();
     }
-    // The monitors' second round beside the locks'.
-    auto extended = start_aside([this, fenced] { return extend_fences(fenced); });
     auto base = start_aside([this] { return lock(base_); });
     done = lock(log_);
-    const Result<void> others[] = {base.get(), extended.get()};
-    for (const Result<void>& other : others)
-      if (done) done = other;
+    const Result<void> other = base.get();
+    if (done) done = other;
+    extend_fences(fenced);
     locked_ = done.ok();
     if (!done && (!may_break || done.error().code != Errc::busy)) return done;
   }

@@ -6,6 +6,7 @@
 // as they do. No lock of this class is taken for I/O.
 #pragma once
 
+#include <future>
 #include <list>
 #include <mutex>
 #include <string>
@@ -40,7 +41,7 @@ class RbdImages {
   using Clients = std::list<std::string>;
   Result<void> lock_both(bool may_break);
   Result<Clients> fence_owners();
-  Result<void> extend_fences(const Clients& fenced);
+  void extend_fences(const Clients& fenced);
   Result<Clients> break_lock(RbdDevice& device);
   Result<void> lock(RbdDevice& device);
 
@@ -49,6 +50,7 @@ class RbdImages {
   librbd::RBD rbd_;
   std::string id_;  // the base image's
   bool locked_ = false;
+  std::future<void> extension_;  // of the fences, on a thread of its own
   RbdDevice base_;
   RbdDevice log_;
 };
