@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -32,6 +33,8 @@ SKIPPED = 77
 BLOCK = 4096
 DISK_BYTES = 64 << 20
 COMMAND_WAIT_S = 120
+WRITERS = 8
+LARGE = 256 << 10
 
 CONFIG = """[pool]
 path = "{pool}"
@@ -244,10 +247,17 @@ class Fencing(RbdCase):
         self.latte("create", second)
         old = self.serve(first)
         other = connect(str(self.dir / "a.other.sock"), "other")
-        writer = threading.Thread(target=self.write_until_error, args=("a",))
-        writer.start()
-        time.sleep(1.5)
+        self.errors = []
+        writers = [threading.Thread(target=self.write_until_error, args=(number,))
+                   for number in range(WRITERS)]
+        for writer in writers:
+            writer.start()
+        time.sleep(2)
+        # The OSD holds still while the server sends on, so that much is under way when that is stopped.
+        CLUSTER.signal("osd.0", signal.SIGSTOP)
+        time.sleep(1)
         old.process.send_signal(signal.SIGSTOP)
+        CLUSTER.signal("osd.0", signal.SIGCONT)
         self.latte("takeover", second, "db")
         new = self.serve(second)
         client = connect(self.socket("b"))
@@ -258,8 +268,9 @@ class Fencing(RbdCase):
         before = self.checksum()
         old.process.send_signal(signal.SIGCONT)
         self.wait_for("the old owner's end", lambda: self.disk(old)["state"] == "fenced")
-        writer.join(timeout=END_WAIT_S)
-        self.assertFalse(writer.is_alive())
+        for writer in writers:
+            writer.join(timeout=END_WAIT_S)
+            self.assertFalse(writer.is_alive())
         self.assertTrue(self.errors, "the old owner's client saw no error")
         time.sleep(2)
         self.assertEqual(self.checksum(), before, "the old owner wrote after the take-over")
@@ -268,13 +279,12 @@ class Fencing(RbdCase):
         self.assertEqual(bytes(other.pread(BLOCK, 2 * BLOCK)), stamp(2, 5))
         self.assertEqual(self.disk(old, "other")["state"], "online")
 
-    def write_until_error(self, pool):
-        self.errors = []
-        handle = connect(self.socket(pool))
+    def write_until_error(self, number):
+        handle = connect(self.socket())
+        rng = random.Random(number)
         try:
-            for version in range(10_000_000):
-                block = version * 7919 % (DISK_BYTES // BLOCK)
-                handle.pwrite(stamp(block, version), block * BLOCK)
+            while True:
+                handle.pwrite(rng.randbytes(LARGE), rng.randrange(DISK_BYTES // LARGE) * LARGE)
         except nbd.Error as error:
             self.errors.append(error)
 
