@@ -35,6 +35,8 @@ enum class Planted {
   buffer_flush_skips_memory,
   stale_buffer_read,
   blocklist_skipped,
+  lease_not_checked,
+  replay_out_of_order,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -61,6 +63,8 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::buffer_flush_skips_memory, std::string_view("buffer_flush_skips_memory")},
     std::pair{Planted::stale_buffer_read, std::string_view("stale_buffer_read")},
     std::pair{Planted::blocklist_skipped, std::string_view("blocklist_skipped")},
+    std::pair{Planted::lease_not_checked, std::string_view("lease_not_checked")},
+    std::pair{Planted::replay_out_of_order, std::string_view("replay_out_of_order")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

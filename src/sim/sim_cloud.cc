@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sim/sim_session.h"
+
 namespace latte::sim {
 
 namespace {
@@ -16,6 +18,9 @@ DeviceInfo port_info(std::string name, uint64_t size_bytes) {
   info.volatile_cache = true;
   return info;
 }
+/// Of everything that is not flushed, with a lease.
+constexpr uint32_t kSharedOwner = 1;
+
 bool is_write(const IoRequest& request) {
   return request.op != IoOp::read && request.op != IoOp::flush;
 }
@@ -25,7 +30,11 @@ std::span<const iovec> vectors(const IoRequest& request) {
 }  // namespace
 
 SimCloud::SimCloud(World& world, SimCloudOptions options)
-    : world_(world), options_(options), base_(options.base_bytes), log_(options.log_bytes) {}
+    : world_(world),
+      options_(options),
+      base_(options.base_bytes),
+      log_(options.log_bytes),
+      head_(kLeasedHeadBytes) {}
 
 SimCloud::~SimCloud() {
   LATTE_CHECK(handles_.empty());
@@ -42,7 +51,7 @@ void SimCloud::begin_outage(Outage kind, TimeNs until_ns) {
 
 bool SimCloud::swap(SimCloudVolume& handle, uint64_t expected, uint64_t next,
                     const SuperBytes& bytes) {
-  LATTE_CHECK(next > expected);
+  LATTE_CHECK(next > expected && !leased());
   if (generation_ != expected) return false;
   generation_ = next;
   fenced_at_ns_ = world_.now();
@@ -54,6 +63,14 @@ bool SimCloud::swap(SimCloudVolume& handle, uint64_t expected, uint64_t next,
   for (SimCloudVolume* other : handles_)
     if (other != &handle) other->lose_cache();
   return true;
+}
+
+void SimCloud::restart() {
+  LATTE_CHECK(leased());
+  world_.trace("{}: restarts", options_.name);
+  for (SimCloudVolume* handle : handles_)
+    for (SimSession* session : handle->sessions_) session->drop();
+  for (PageStore* store : {&head_, &base_, &log_}) store->lose_cache(kSharedOwner, world_.random());
 }
 
 void SimCloud::send_late(PageStore& store, uint64_t generation, const IoRequest& request,
@@ -68,6 +85,8 @@ void SimCloud::send_late(PageStore& store, uint64_t generation, const IoRequest&
     }
   }
   late_.emplace(next_late_, std::move(late));
+  // A lease relies on writes that land within half its duration.
+  if (leased()) at = std::min(at, world_.now() + options_.lease_ns / 4);
   world_.post(std::max(at, world_.now()), *this, next_late_++);
 }
 
@@ -75,7 +94,7 @@ void SimCloud::on_event(uint64_t token) {
   const auto found = late_.find(token);
   LATTE_CHECK(found != late_.end());
   LateWrite& late = found->second;
-  if (late.generation < generation_ && !options_.no_blocklist) {
+  if (late.generation < generation_ && !options_.no_blocklist && !leased()) {
     ++fenced_writes_;
   } else {
     iovec vector{late.data.data(), late.data.size()};
@@ -126,7 +145,7 @@ void CloudPort::put(const IoRequest& request, Random* tear) {
 /// Whether the fence keeps it out; `mark` tells when it was submitted.
 bool CloudPort::refused(uint64_t mark) const {
   const SimCloud& cloud = volume_.cloud_;
-  if (!volume_.fenced()) return false;
+  if (!volume_.refused()) return false;
   const bool under_way = mark <= cloud.fenced_at_version_[&store_ == &cloud.base_ ? 0 : 1];
   return !(under_way && cloud.options_.no_blocklist);
 }
@@ -161,7 +180,7 @@ IoStatus CloudPort::execute(IoRequest& request, uint64_t mark) {
 
 void CloudPort::process_death() {
   drop_requests([&](const IoRequest& request, TimeNs complete_at) {
-    if (!is_write(request) || volume_.fenced()) return;
+    if (!is_write(request) || volume_.refused()) return;
     switch (world_.random().below(3)) {
       case 0:
         break;
@@ -224,7 +243,7 @@ void CloudSuperPort::process_death() {
 
 SimCloudVolume::SimCloudVolume(SimCloud& cloud, SimReactor& reactor)
     : cloud_(cloud),
-      owner_(cloud.next_owner_++),
+      owner_(cloud.leased() ? kSharedOwner : cloud.next_owner_++),
       base_(*this, cloud.base_, cloud.options_.name + "/base@" + reactor.name()),
       log_(*this, cloud.log_, cloud.options_.name + "/log@" + reactor.name()),
       super_(*this) {
@@ -232,9 +251,65 @@ SimCloudVolume::SimCloudVolume(SimCloud& cloud, SimReactor& reactor)
   log_.connect(reactor);
   super_.connect(reactor);
   cloud_.handles_.push_back(this);
+  if (cloud_.leased()) make_leased(reactor);
 }
 
 SimCloudVolume::~SimCloudVolume() { std::erase(cloud_.handles_, this); }
+
+BlockDevice& SimCloudVolume::base() {
+  if (leased_) return leased_->base();
+  return base_;
+}
+
+BlockDevice& SimCloudVolume::log() {
+  if (leased_) return leased_->log();
+  return log_;
+}
+
+bool SimCloudVolume::fenced() const {
+  return generation_ < cloud_.generation_ || (leased_ && leased_->lease().lost());
+}
+
+void SimCloudVolume::make_leased(SimReactor& reactor) {
+  LeasedVolume::Options options;
+  options.name = name();
+  options.lease_ns = cloud_.options_.lease_ns;
+  // One process at a time on a machine, which names its reactors.
+  uint64_t hash = 1;
+  for (const char c : reactor.name()) hash = hash * 31 + static_cast<unsigned char>(c);
+  options.holder = Uuid::from_random(hash, hash);
+  auto base = make_device(reactor, cloud_.base_, "/base", nullptr);
+  auto log = make_device(reactor, cloud_.log_, "/log", &cloud_.head_);
+  leased_ = std::make_unique<LeasedVolume>(reactor, options, std::move(base), std::move(log));
+}
+
+std::unique_ptr<SessionDevice> SimCloudVolume::make_device(SimReactor& reactor, PageStore& store,
+                                                           const char* what, PageStore* head) {
+  SessionDevice::Options options;
+  options.name = name() + what;
+  options.head_bytes = head == nullptr ? 0 : kLeasedHeadBytes;
+  options.landing_ns = cloud_.options_.lease_ns / 2;
+  options.max_unflushed_bytes = 1u << 20;
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (uint32_t i = 0; i < cloud_.options_.sessions; ++i) {
+    auto session = std::make_unique<SimSession>(*this, reactor, store, head, name() + what);
+    sessions_.push_back(session.get());
+    sessions.push_back(std::move(session));
+  }
+  return std::make_unique<SessionDevice>(reactor, options, std::move(sessions));
+}
+
+Task<Result<void>> SimCloudVolume::open_leased() {
+  if (opened_) co_return Result<void>();
+  Result<void> opened = co_await leased_->open();
+  opened_ = opened.ok();
+  co_return opened;
+}
+
+Task<Result<void>> SimCloudVolume::release() {
+  if (!leased_ || !opened_) co_return Result<void>();
+  co_return co_await leased_->release();
+}
 
 void SimCloudVolume::lose_cache() {
   cloud_.base_.lose_cache(owner_, cloud_.world_.random());
@@ -245,10 +320,17 @@ void SimCloudVolume::process_death() {
   super_.process_death();
   base_.process_death();
   log_.process_death();
-  lose_cache();
+  for (SimSession* session : sessions_) session->process_death();
+  // Without a fence the service does not care whose memory it is.
+  if (!leased_) lose_cache();
 }
 
 Task<Result<SuperBytes>> SimCloudVolume::read_super() {
+  if (leased_) {
+    const Result<void> opened = co_await open_leased();
+    if (!opened) co_return opened.error();
+    co_return co_await leased_->read_super();
+  }
   SuperBytes bytes;
   IoRequest request;
   iovec vector{bytes.data(), bytes.size()};
@@ -267,6 +349,17 @@ Task<Result<void>> SimCloudVolume::swap_super(uint64_t expected_generation,
                                               uint64_t next_generation, const SuperBytes& next) {
   // The bytes are the caller's only until the first suspension is over; keep our own.
   const SuperBytes kept = next;
+  if (leased_) {
+    leased_->lease().set_force(forced_);
+    Result<void> swapped = co_await leased_->swap_super(expected_generation, next_generation, kept);
+    if (swapped) {
+      generation_ = next_generation;
+      cloud_.generation_ = std::max(cloud_.generation_, next_generation);
+      cloud_.fenced_at_ns_ = cloud_.world_.now();
+      cloud_.world_.trace("{}: generation {} -> {}", name(), expected_generation, next_generation);
+    }
+    co_return swapped;
+  }
   CloudSuperPort::Swap swap{expected_generation, next_generation, &kept};
   IoRequest request;
   iovec vector{&swap, kBlockBytes};

@@ -11,8 +11,10 @@
 //  - A write under way when its process dies may still arrive, later, and is fenced by then if
 //  another
 //    owner came.
-// A failed swap_super may have taken effect; its handle's generation is then as before. Faults are
-// drawn from CloudFaults and from outages. Thread rule: one world.
+// With a lease instead of a fence (SimCloudOptions::lease_ns) the service takes every write, and
+// the handle is a LeasedVolume over sessions that break (sim_session.h). A failed swap_super may
+// have taken effect; its handle's generation is then as before. Faults are drawn from CloudFaults
+// and from outages. Thread rule: one world.
 #pragma once
 
 #include <map>
@@ -21,6 +23,7 @@
 #include <vector>
 
 #include "device/cloud_volume.h"
+#include "device/leased_volume.h"
 #include "model/device_model.h"
 #include "sim/page_store.h"
 #include "sim/sim_port.h"
@@ -32,6 +35,7 @@ struct CloudFaults {
   uint32_t error = 0;  ///< request fails; a write may have been stored, wholly or partly
   uint32_t slow = 0;   ///< takes slow_ns longer
   TimeNs slow_ns = 500 * kMillisecond;
+  uint32_t breaks = 0;  ///< the session breaks when a request is sent (with a lease only)
 };
 
 enum class Outage : uint8_t {
@@ -50,6 +54,8 @@ struct SimCloudOptions {
   /// A cloud that does not fence what was under way when the owner changed, as Ceph without its
   /// blocklist: for the planted bug.
   bool no_blocklist = false;
+  TimeNs lease_ns = 0;    ///< above 0: no fence, but a lease of this duration
+  uint32_t sessions = 1;  ///< for base and log each (with a lease only)
 };
 
 class SimCloudVolume;
@@ -68,6 +74,11 @@ class SimCloud final : private EventTarget {
   void end_outage() { outage_until_ns_ = 0; }
   TimeNs outage_until_ns() const { return outage_until_ns_; }
   bool out() const { return world_.now() < outage_until_ns_; }
+  Outage outage() const { return out() ? outage_ : Outage::none; }
+  /// The service dies and is back at once: all sessions break, what was not flushed is lost, torn
+  /// or kept. REQUIRES a lease.
+  void restart();
+  bool leased() const { return options_.lease_ns > 0; }
 
   uint64_t generation() const { return generation_; }
   /// When the generation was last raised.
@@ -81,6 +92,7 @@ class SimCloud final : private EventTarget {
   friend class CloudPort;
   friend class CloudSuperPort;
   friend class SimCloudVolume;
+  friend class SimSession;
   struct LateWrite {
     PageStore* store;
     uint64_t generation;
@@ -99,6 +111,7 @@ class SimCloud final : private EventTarget {
   CloudFaults faults_;
   PageStore base_;
   PageStore log_;
+  PageStore head_;  // of the log, with a lease
   SuperBytes super_{};
   bool has_super_ = false;
   uint64_t generation_ = 0;
@@ -118,7 +131,7 @@ class SimCloud final : private EventTarget {
 class CloudPort final : public SimPort {
  public:
   CloudPort(SimCloudVolume& volume, PageStore& store, std::string name);
-  /// The handle's process died.
+  /// The handle's process died, or its session broke.
   void process_death();
 
  private:
@@ -156,6 +169,8 @@ class CloudSuperPort final : public SimPort {
   SimCloudVolume& volume_;
 };
 
+class SimSession;
+
 class SimCloudVolume final : public CloudVolume {
  public:
   /// A handle of the process that runs on `reactor`.
@@ -163,14 +178,18 @@ class SimCloudVolume final : public CloudVolume {
   ~SimCloudVolume() override;
 
   const std::string& name() const override { return cloud_.options_.name; }
-  BlockDevice& base() override { return base_; }
-  BlockDevice& log() override { return log_; }
+  BlockDevice& base() override;
+  BlockDevice& log() override;
   Task<Result<SuperBytes>> read_super() override;
   Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
                                 const SuperBytes& next) override;
+  Task<Result<void>> release() override;
 
   uint64_t generation() const { return generation_; }
-  bool fenced() const { return generation_ < cloud_.generation_; }
+  /// Another handle owns the volume by now, or is about to.
+  bool fenced() const;
+  /// With a lease: take it even from an owner that is alive.
+  void force_unfenced() { forced_ = true; }
   /// The process died: forgets its requests and resolves what it had not flushed.
   void process_death();
 
@@ -178,7 +197,14 @@ class SimCloudVolume final : public CloudVolume {
   friend class SimCloud;
   friend class CloudPort;
   friend class CloudSuperPort;
+  friend class SimSession;
   void lose_cache();
+  /// The service itself refuses what this handle writes.
+  bool refused() const { return !cloud_.leased() && fenced(); }
+  void make_leased(SimReactor& reactor);
+  std::unique_ptr<SessionDevice> make_device(SimReactor& reactor, PageStore& store,
+                                             const char* what, PageStore* head);
+  Task<Result<void>> open_leased();
 
   SimCloud& cloud_;
   uint32_t owner_;
@@ -186,6 +212,10 @@ class SimCloudVolume final : public CloudVolume {
   CloudPort base_;
   CloudPort log_;
   CloudSuperPort super_;
+  bool forced_ = false;
+  bool opened_ = false;
+  std::vector<SimSession*> sessions_;  // of leased_
+  std::unique_ptr<LeasedVolume> leased_;
 };
 
 }  // namespace latte::sim

@@ -12,6 +12,7 @@ constexpr TimeNs kPatienceNs = 300 * kSecond;
 Task<void> stop_host(Machine* machine, bool* clean, bool* done) {
   const Result<void> stopped = co_await machine->host().stop();
   const bool closed = co_await machine->close_buffer();
+  for (const auto& session : machine->sessions()) (void)co_await session->volume.release();
   *clean = stopped.ok() && closed;
   *done = true;
 }

@@ -6,15 +6,18 @@
 
 namespace latte::simtest {
 
-/// The lag promise is not asked for before `until_ns`.
+/// The lag promise is not asked for before `until_ns`; behind that a lease may have to be claimed
+/// again, or a lost request waited for.
 void Scenario::mark_unhealthy(DiskSim& disk, TimeNs until_ns) {
+  if (until_ns != sim::kNever) until_ns += disk.cloud.options().lease_ns;
   disk.healthy_since_ns = std::max(disk.healthy_since_ns, until_ns);
 }
 
 /// What lasted until mended is over.
 void Scenario::mark_mended(DiskSim& disk) {
   if (disk.healthy_since_ns == sim::kNever)
-    disk.healthy_since_ns = std::max(world_.now(), disk.cloud.outage_until_ns());
+    disk.healthy_since_ns =
+        std::max(world_.now(), disk.cloud.outage_until_ns()) + disk.cloud.options().lease_ns;
 }
 
 /// I/O errors and refusals are fair from now on for all disks that the machine's pool holds.
@@ -24,8 +27,22 @@ void Scenario::mark_damaged(Machine& machine) {
     if (session->disk.session == session.get()) session->disk.damaged = true;
 }
 
+/// Connections break now and then, or all at once when the service restarts.
+void Scenario::break_sessions(DiskSim& disk) {
+  if (random_.chance(1, 2)) {
+    disk.cloud.restart();
+    mark_unhealthy(disk, world_.now());
+    return;
+  }
+  disk.cloud.faults().breaks = static_cast<uint32_t>(random_.between(2'000, 100'000));
+  world_.trace("{}: sessions break, {} in a million requests", disk.cloud.options().name,
+               disk.cloud.faults().breaks);
+  mark_unhealthy(disk, sim::kNever);
+}
+
 void Scenario::break_cloud() {
   DiskSim& disk = *run_.disks[random_.below(run_.disks.size())];
+  if (disk.cloud.leased() && random_.chance(1, 2)) return break_sessions(disk);
   switch (random_.below(4)) {
     case 0:
     case 1: {
@@ -40,6 +57,7 @@ void Scenario::break_cloud() {
     case 2: {
       disk.cloud.faults().error = static_cast<uint32_t>(random_.between(1'000, 100'000));
       if (random_.chance(1, 2)) disk.cloud.faults().slow = 20'000;
+      if (disk.cloud.leased()) disk.cloud.faults().breaks = disk.cloud.faults().error;
       world_.trace("{}: transient errors, {} in a million", disk.cloud.options().name,
                    disk.cloud.faults().error);
       mark_unhealthy(disk, sim::kNever);
@@ -48,7 +66,8 @@ void Scenario::break_cloud() {
     default: {
       sim::LatencyModel slow = disk.latency;
       slow.base_ns *= 20;
-      slow.bytes_per_second = 1e6;
+      // What a lease relies on: a write lands within half its duration.
+      slow.bytes_per_second = disk.cloud.leased() ? 10e6 : 1e6;
       disk.cloud.set_latency(slow);
       world_.trace("{}: slow", disk.cloud.options().name);
       mark_unhealthy(disk, sim::kNever);

@@ -124,6 +124,8 @@ Task<std::optional<Error>> Machine::bring_up(BootItem item, Session* session) {
       std::string report;
       const Result<void> taken = co_await host_->take_over(options, session->volume, &report);
       if (!taken.ok()) last = taken.error();
+      // An owner that is alive keeps its lease, unless somebody insists.
+      if (!taken.ok() && taken.error().code == Errc::busy) session->volume.force_unfenced();
       world_.trace("{}: take-over of {}: {}", name_, options.name,
                    taken.ok() ? report : taken.error().message);
     }

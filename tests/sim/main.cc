@@ -34,6 +34,7 @@ struct Options {
   unsigned jobs = 1;
   double time_s = 0;
   std::string plant = "none";
+  std::string fence = "any";
   std::string seed_file;
   bool trace = false;
   bool fresh = false;
@@ -58,8 +59,24 @@ struct Shared {
   } workers[kMaxJobs];
 };
 
+constexpr std::pair<Fence, const char*> kFences[] = {
+    {Fence::any, "any"}, {Fence::generation, "generation"}, {Fence::lease, "lease"}};
+
+const char* name_of(Fence fence) {
+  for (const auto& [known, name] : kFences)
+    if (known == fence) return name;
+  return "?";
+}
+
+Fence fence_named(const std::string& name) {
+  for (const auto& [fence, known] : kFences)
+    if (name == known) return fence;
+  std::fprintf(stderr, "latte-sim: no fence '%s'; known: any, generation, lease\n", name.c_str());
+  std::exit(2);
+}
+
 struct Search {
-  std::vector<uint64_t> listed;  // seeds to run; if empty, first + index
+  std::vector<RunOptions> listed;  // runs; if empty, first + index
   uint64_t first = 1;
   uint64_t count = 1;
   WallClock::time_point deadline;
@@ -69,15 +86,21 @@ struct Search {
   bool repeat = false;  // every seed twice: both runs must be the same to the last event
   Planted bug = Planted::none;
   Spared spared;
+  Fence fence = Fence::any;
 
-  uint64_t seed_at(uint64_t index) const { return listed.empty() ? first + index : listed[index]; }
+  RunOptions run_at(uint64_t index) const {
+    RunOptions run = listed.empty() ? RunOptions{first + index, fence, false, {}} : listed[index];
+    run.spared = spared;
+    return run;
+  }
 };
 
 /// Runs the seed twice; true if both runs did the same.
-bool repeats(uint64_t seed, const Spared& spared) {
+bool repeats(const RunOptions& options) {
+  const uint64_t seed = options.seed;
   uint64_t hash[2];
   for (uint64_t& digest : hash) {
-    Run run(RunOptions{seed, false, spared});
+    Run run(options);
     play(run);
     digest = run.world.hash();
   }
@@ -88,17 +111,18 @@ bool repeats(uint64_t seed, const Spared& spared) {
 }
 
 /// Runs one seed; true if all promises held.
-bool run_seed(uint64_t seed, const Spared& spared, bool trace, bool quiet, uint64_t* operations,
-              bool print_ok) {
-  Run run(RunOptions{seed, trace, spared});
+bool run_seed(const RunOptions& options, bool quiet, uint64_t* operations, bool print_ok) {
+  const uint64_t seed = options.seed;
+  Run run(options);
   play(run);
   *operations = run.operations;
   if (run.failed() && !quiet)
     std::printf(
         "seed %lu: BROKEN PROMISE %s\n  %s\n  at %.3f ms, step %lu, event hash %016lx; "
-        "replay: latte-sim --seed %lu --trace\n",
+        "replay: latte-sim --seed %lu --fence %s --trace\n",
         seed, run.failure->promise.c_str(), run.failure->text.c_str(),
-        static_cast<double>(run.world.now()) / 1e6, run.world.steps(), run.world.hash(), seed);
+        static_cast<double>(run.world.now()) / 1e6, run.world.steps(), run.world.hash(), seed,
+        name_of(options.fence));
   if (!run.failed() && print_ok)
     std::printf(
         "seed %lu: fine, %lu operations, %.1f s of virtual time, %lu steps, event hash "
@@ -121,14 +145,15 @@ bool run_seed(uint64_t seed, const Spared& spared, bool trace, bool quiet, uint6
     if (search.has_deadline && WallClock::now() > search.deadline) break;
     const uint64_t index = shared.next++;
     if (index >= search.count) break;
-    const uint64_t seed = search.seed_at(index);
+    const RunOptions run = search.run_at(index);
+    const uint64_t seed = run.seed;
     shared.workers[worker].seed = seed;
     uint64_t operations = 0;
     bool held = false;
     if (search.repeat)
-      held = repeats(seed, search.spared);
+      held = repeats(run);
     else
-      held = run_seed(seed, search.spared, false, search.quiet, &operations, false);
+      held = run_seed(run, search.quiet, &operations, false);
     shared.workers[worker].seed = 0;
     ++shared.workers[worker].runs;
     ++shared.done;
@@ -208,12 +233,18 @@ uint64_t run_search(const Search& search, unsigned jobs, uint64_t* runs, uint64_
   return failures;
 }
 
-std::vector<uint64_t> read_seed_file(const std::string& path) {
+/// One a line: the seed, and "lease" or "any" if it is not the generations' fence.
+std::vector<RunOptions> read_seed_file(const std::string& path) {
   std::ifstream file(path);
-  std::vector<uint64_t> seeds;
-  for (std::string line; std::getline(file, line);)
-    if (!line.empty() && line[0] != '#') seeds.push_back(std::stoull(line));
-  return seeds;
+  std::vector<RunOptions> runs;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    size_t end = 0;
+    RunOptions run{std::stoull(line, &end), Fence::generation, false, {}};
+    if (end < line.size()) run.fence = fence_named(line.substr(end + 1));
+    runs.push_back(run);
+  }
+  return runs;
 }
 
 Planted bug_named(const std::string& name) {
@@ -267,12 +298,13 @@ int run_many(const Options& options) {
   search.bug = bug_named(options.plant);
   search.spared = options.spared;
   search.repeat = options.repeat;
+  search.fence = fence_named(options.fence);
   const auto start = WallClock::now();
   uint64_t runs = 0, operations = 0;
   const uint64_t failures = run_search(search, options.jobs, &runs, &operations);
   const double seconds = std::chrono::duration<double>(WallClock::now() - start).count();
   std::printf("%lu seeds from %lu: %lu failed; %lu client operations; %.1f s, %.0f seeds/s\n", runs,
-              search.seed_at(0), failures, operations, seconds,
+              search.run_at(0).seed, failures, operations, seconds,
               static_cast<double>(runs) / seconds);
   return failures == 0 ? 0 : 1;
 }
@@ -310,6 +342,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--time", options.time_s, "Stop after this time, such as 180s")
       ->transform(CLI::AsNumberWithUnit(std::map<std::string, double>{{"s", 1}, {"m", 60}},
                                         CLI::AsNumberWithUnit::UNIT_OPTIONAL));
+  app.add_option("--fence", options.fence, "generation, lease, or any (the seed says which)");
   app.add_option("--plant", options.plant, "Planted bug to run with");
   app.add_flag("--plants", options.all_plants, "Hunt every planted bug; all must be found");
   app.add_flag("--fresh", options.fresh, "First seed from the clock");
@@ -331,7 +364,8 @@ int main_checked(int argc, char** argv) {
   // Trace and engine log share stdout; line by line they keep their order.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   uint64_t operations = 0;
-  return run_seed(options.seed, options.spared, options.trace, false, &operations, true) ? 0 : 1;
+  const RunOptions run{options.seed, fence_named(options.fence), options.trace, options.spared};
+  return run_seed(run, false, &operations, true) ? 0 : 1;
 }
 
 }  // namespace

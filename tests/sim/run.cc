@@ -36,6 +36,14 @@ sim::SimCloudOptions random_cloud(Random& random, const DiskOptions& disk, uint6
   return options;
 }
 
+/// Drawn apart, so that a seed does otherwise the same with either kind of fence.
+void choose_fence(const RunOptions& run, uint32_t index, sim::SimCloudOptions& service) {
+  Random random(run.seed * 0x9e3779b97f4a7c15ull + index);
+  if (run.fence == Fence::generation || (run.fence == Fence::any && !random.chance(1, 3))) return;
+  service.lease_ns = 4 * kSecond;
+  service.sessions = random.chance(1, 2) ? 1 : 2;
+}
+
 Workload random_workload(Random& random) {
   Workload workload;
   workload.writes = random.between(30, 80);
@@ -73,6 +81,7 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
         std::max(cloud_log.segment_bytes * random.between(5, 25), 5 * pool.segment_bytes);
     sim::SimCloudOptions service = random_cloud(random, disk, log_bytes);
     service.no_blocklist = planted(Planted::blocklist_skipped);
+    choose_fence(options, i, service);
     disks.push_back(std::make_unique<DiskSim>(world, i, disk, cloud_log, service));
   }
   static constexpr uint64_t kBuffers[] = {0, 0, 64, 128, 1024};

@@ -38,8 +38,16 @@ struct Spared {
   bool bootcrash = false;
 };
 
+/// What keeps a former owner from writing.
+enum class Fence : uint8_t {
+  any,         ///< the seed says which, disk by disk
+  generation,  ///< the service compares generations
+  lease,       ///< a lease on a service that can't
+};
+
 struct RunOptions {
   uint64_t seed = 1;
+  Fence fence = Fence::any;
   bool trace = false;
   Spared spared;
 };

@@ -210,6 +210,8 @@ void Scenario::set_up() {
   first.attach(items, run_.next_session);
   if (!wait("set-up", kPatienceNs, [&] { return first.all_ready(); })) return;
   settle_boot(first, items);
+  for (const auto& disk : run_.disks)
+    if (disk->cloud.leased() && run_.may_break_cloud) break_sessions(*disk);
 }
 
 /// Lets the clients of every disk do about `operations`.

@@ -56,6 +56,7 @@ class Scenario {
 
   // faults.cc: what is broken meanwhile
   void break_cloud();
+  void break_sessions(DiskSim& disk);
   void break_drive();
   void break_bytes();
   void mend(bool all);

@@ -1,0 +1,94 @@
+// Lease: the right to write to a volume that cannot fence, kept in a block beside its log. Whoever
+// holds it renews it; whoever wants it watches it for its whole duration first.
+//
+// What it guarantees, and what it can't: docs/internals/leases.md. The one assumption: a request
+// takes effect within half the lease's duration of being sent, or never.
+//
+// Invariants:
+//  1. holds() is true for half a duration from the moment at which the last renewal that succeeded
+//     was sent; the other half is left to what was sent in its last moment.
+//  2. A renewal follows a look. What ran out, or was another's, is looked at, written and, after
+//     half a duration, looked at again: two who do that at once can't both win.
+//  3. Once another session's name was seen in the block, this lease is lost for good.
+// Thread rule: one reactor. Limits: kMinLeaseNs to kMaxLeaseNs.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "device/lease_format.h"
+#include "device/session_device.h"
+#include "runtime/reactor.h"
+#include "runtime/sync.h"
+#include "runtime/task.h"
+
+namespace latte {
+
+class Lease final : public WriteGuard {
+ public:
+  struct Options {
+    std::string where;  ///< the volume, for errors
+    TimeNs duration_ns = 4 * kSecond;
+    /// Who asks: another lease of the same holder is not waited for, since its process has ended
+    /// (the pool is locked by one process). Nil: nobody in particular.
+    Uuid holder;
+    /// Take it even from somebody who may be alive.
+    bool force = false;
+  };
+  /// `log` is the device whose head has the block; it outlives this.
+  Lease(Reactor& reactor, SessionDevice& log, Options options);
+
+  void set_holder(const Uuid& holder) { options_.holder = holder; }
+  void set_force(bool force) { options_.force = force; }
+
+  /// Takes the lease for a writer of `generation`. Waits for up to its old holder's duration and
+  /// half of its own. Errors: busy (its holder is alive, or somebody else was first), damaged,
+  /// unsupported, io.
+  Task<Result<void>> acquire(uint64_t generation);
+  /// Tells in the block which generation the holder writes as. REQUIRES held().
+  Task<IoStatus> set_generation(uint64_t generation);
+  /// Gives it back, so that the next owner need not wait; acquire() may follow. No-op if it is not
+  /// held. On an error it runs out by itself.
+  Task<IoStatus> release();
+
+  /// Reads the block: whether it still names this session. Calls that come together share a look
+  /// that begins after them.
+  Task<IoStatus> confirm() override;
+  bool holds() const override;
+  bool held() const { return state_ == State::held; }
+  bool lost() const { return state_ == State::lost; }
+  /// Until when holds() stays true without a renewal.
+  TimeNs valid_until_ns() const { return valid_until_ns_; }
+
+ private:
+  enum class State : uint8_t { none, held, lost };
+  using Block = std::optional<LeaseBlock>;
+
+  Task<Result<Block>> look();
+  Task<Result<void>> outwait(LeaseBlock other);
+  Task<Result<void>> claim(TimeNs settle_ns);
+  Task<IoStatus> write_block(LeaseState state, TimeNs send_before_ns);
+  Task<void> look_for_all();
+  Task<IoStatus> look_once();
+  Task<void> keep();
+  bool mine(const Block& block) const { return block && block->session == session_; }
+
+  Reactor& reactor_;
+  SessionDevice& log_;
+  Options options_;
+  const Uuid session_;
+  State state_ = State::none;
+  uint64_t generation_ = 0;
+  uint64_t renewals_ = 0;
+  TimeNs valid_until_ns_ = 0;
+  bool keeping_ = false;
+  bool ending_ = false;
+  // confirm(): tickets taken, and those that a finished look covers.
+  uint64_t asked_ = 0;
+  uint64_t answered_ = 0;
+  IoStatus answer_ = IoStatus::ok;
+  bool looking_ = false;
+  WaitQueue looked_;
+};
+
+}  // namespace latte

@@ -1,0 +1,162 @@
+#include "device/leased_volume.h"
+
+#include <fmt/core.h>
+
+#include <cstring>
+
+#include "base/check.h"
+
+namespace latte {
+
+LeasedVolume::LeasedVolume(Reactor& reactor, Options options, std::unique_ptr<SessionDevice> base,
+                           std::unique_ptr<SessionDevice> log)
+    : reactor_(reactor),
+      options_(std::move(options)),
+      base_(std::move(base)),
+      log_(std::move(log)),
+      lease_(reactor, *log_,
+             Lease::Options{options_.name, options_.lease_ns, options_.holder,
+                            options_.force_unfenced}),
+      acquired_(reactor) {
+  base_->set_guard(*this);
+  log_->set_guard(*this);
+  if (!options_.limits.any()) return;
+  const auto throttle = Throttle::create(reactor, options_.limits);
+  throttled_base_ = std::make_unique<ThrottledDevice>(reactor, *base_, throttle);
+  throttled_log_ = std::make_unique<ThrottledDevice>(reactor, *log_, throttle);
+}
+
+BlockDevice& LeasedVolume::base() {
+  if (throttled_base_) return *throttled_base_;
+  return *base_;
+}
+
+BlockDevice& LeasedVolume::log() {
+  if (throttled_log_) return *throttled_log_;
+  return *log_;
+}
+
+Task<IoStatus> LeasedVolume::confirm() {
+  while (acquiring_) co_await acquired_.wait();
+  if (!lease_.held() && !lease_.lost()) {
+    acquiring_ = true;
+    const auto vacant = co_await read_head();
+    Result<void> taken;
+    if (!vacant && vacant.error().code == Errc::not_found) taken = co_await lease_.acquire(0);
+    acquiring_ = false;
+    acquired_.notify_all();
+    if (!vacant && vacant.error().code == Errc::io) co_return IoStatus::io_error;
+    if (!taken) co_return IoStatus::io_error;
+  }
+  co_return co_await lease_.confirm();
+}
+
+Task<Result<void>> LeasedVolume::open() {
+  Result<void> opened = co_await log_->open();
+  if (opened) opened = co_await base_->open();
+  co_return opened;
+}
+
+Task<Result<void>> LeasedVolume::release() {
+  const IoStatus status = co_await lease_.release();
+  if (status != IoStatus::ok)
+    co_return io_error("the lease can't be released; it runs out by itself", status);
+  co_return Result<void>();
+}
+
+Task<void> LeasedVolume::close() {
+  (void)co_await lease_.release();
+  co_await base_->close();
+  co_await log_->close();
+}
+
+Error LeasedVolume::io_error(const char* what, IoStatus status) const {
+  return Error{Errc::io, fmt::format("{}: {}: {}{}{}; try again when the server answers",
+                                     options_.name, what, to_string(status),
+                                     log_->trouble().empty() ? "" : ": ", log_->trouble())};
+}
+
+Task<Result<StoredSuper>> LeasedVolume::read_head() {
+  auto head = std::make_unique<HeadBytes>();
+  const IoStatus status = co_await log_->read_head(0, *head);
+  if (status != IoStatus::ok) co_return io_error("the superblock can't be read", status);
+  co_return parse_head_super(*head, options_.name);
+}
+
+Task<Result<SuperBytes>> LeasedVolume::read_super() {
+  const auto found = co_await read_head();
+  if (!found) co_return found.error();
+  co_return found.value().bytes;
+}
+
+/// The superblock there is, if its generation is the one; a volume without one counts as 0.
+Task<Result<StoredSuper>> LeasedVolume::expect(uint64_t generation) {
+  auto found = co_await read_head();
+  if (!found && found.error().code != Errc::not_found) co_return found.error();
+  const StoredSuper current = found ? found.value() : StoredSuper{};
+  if (current.generation != generation)
+    co_return Error{Errc::busy,
+                    fmt::format("{}: the superblock has generation {}, expected was {}: another "
+                                "owner was first; read it again",
+                                options_.name, current.generation, generation)};
+  co_return current;
+}
+
+Task<Result<void>> LeasedVolume::write_super(const StoredSuper& super) {
+  const SlotBytes slot = seal_super(super);
+  const uint64_t offset = (super.counter % 2) * kSuperSlotBytes;
+  const IoStatus written = co_await log_->write_head(offset, slot, lease_.valid_until_ns());
+  if (written == IoStatus::ok) co_return Result<void>();
+  // It may still land; a later one in the same slot must not be overtaken by it.
+  co_await reactor_.sleep(options_.lease_ns / 2);
+  co_return io_error("the superblock can't be written", written);
+}
+
+Task<Result<void>> LeasedVolume::swap_super(uint64_t expected_generation, uint64_t next_generation,
+                                            const SuperBytes& next) {
+  LATTE_CHECK(next_generation >= expected_generation);
+  StoredSuper super;
+  super.generation = next_generation;
+  super.bytes = next;
+  if (options_.read_only)
+    co_return Error{Errc::invalid, fmt::format("{} was opened for reading only", options_.name)};
+  auto current = co_await expect(expected_generation);
+  if (!current) co_return current.error();
+  if (!lease_.held()) {
+    if (lease_.lost())
+      co_return Error{Errc::busy, fmt::format("{}: another host has the lease", options_.name)};
+    const Result<void> taken = co_await lease_.acquire(next_generation);
+    if (!taken) co_return taken;
+    // What the last owner wrote and did not flush is taken for what there is from now on.
+    for (SessionDevice* device : {log_.get(), base_.get()}) {
+      const IoStatus flushed = co_await device->flush();
+      if (flushed != IoStatus::ok) co_return io_error("it can't be flushed", flushed);
+    }
+    // Somebody else may have become the owner before the lease was free.
+    current = co_await expect(expected_generation);
+    if (!current) co_return current.error();
+  }
+  const IoStatus before = co_await lease_.confirm();
+  if (before == IoStatus::fenced)
+    co_return Error{Errc::busy, fmt::format("{}: another host has the lease", options_.name)};
+  if (before != IoStatus::ok) co_return io_error("the lease can't be confirmed", before);
+  super.counter = current.value().counter + 1;
+  const Result<void> written = co_await write_super(super);
+  if (!written) co_return written;
+  const auto stored = co_await read_head();
+  if (!stored) co_return stored.error();
+  const bool same = stored.value().generation == next_generation &&
+                    stored.value().counter == super.counter && stored.value().bytes == super.bytes;
+  const IoStatus after = co_await lease_.confirm();
+  if (after == IoStatus::io_error) co_return io_error("the lease can't be confirmed", after);
+  if (after != IoStatus::ok || !same)
+    co_return Error{Errc::busy,
+                    fmt::format("{}: another host wrote the superblock at the same time; read it "
+                                "again",
+                                options_.name)};
+  const IoStatus told = co_await lease_.set_generation(next_generation);
+  if (told != IoStatus::ok) co_return io_error("the lease can't be written", told);
+  co_return Result<void>();
+}
+
+}  // namespace latte
