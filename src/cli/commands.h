@@ -52,6 +52,7 @@ struct Arguments {
   bool keep_going = false;             ///< serve
   bool standby = false;                ///< likewise
   std::string give_up_write_buffer{};  ///< likewise: an id; empty: none
+  std::string force_disk_id{};         ///< takeover: by force, of the disk with this id
   VolumeCommand volume{};              ///< volume
   std::string volume_size{};           ///< as it was written
   ModelCommand model{};                ///< model

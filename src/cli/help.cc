@@ -109,6 +109,10 @@ is lost. The pool must exist (latte create). A server that runs on it serves the
 from the base and the cloud log as they are; without one, latte serve does. On a disk that this host owns it
 does nothing.
 
+An NBD server can't fence. There the old owner's lease is watched until it has not been renewed for its whole
+duration; while it is, the take-over is refused. --force-unfenced DISKID takes the disk all the same; use it
+only when the old owner can't write any more. No server may run on the pool then.
+
 EXIT STATUS
   0   this host owns the disk
   1   failed

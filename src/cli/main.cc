@@ -152,6 +152,10 @@ int run(int argc, char** argv) {
     if (name == "status")
       sub->add_flag("--json", arguments.json, "Print JSON (docs/reference/status.md) on one line");
     if (name == "drain") sub->add_option("DISK", arguments.disk, "Its name; all disks if left out");
+    if (name == "takeover")
+      sub->add_option("--force-unfenced", arguments.force_disk_id,
+                      "The disk's id: take it over from an owner that may be alive")
+          ->type_name("DISKID");
     if (name == "takeover" || name == "handover")
       sub->add_option("DISK", arguments.disk, "Its name")->required();
     sub->callback([&chosen, &command] { chosen = &command; });

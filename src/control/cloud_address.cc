@@ -8,6 +8,8 @@ std::string CloudAddress::to_string() const {
       return "file:" + directory;
     case CloudKind::rbd:
       return rbd.to_string();
+    case CloudKind::nbd:
+      return nbd.to_string();
     case CloudKind::none:
       break;
   }
@@ -16,6 +18,7 @@ std::string CloudAddress::to_string() const {
 
 std::string CloudAddress::place() const {
   if (kind == CloudKind::file) return "path " + directory;
+  if (kind == CloudKind::nbd) return nbd.to_string();
   // Two clusters may have images of one name.
   return rbd.conf.empty() ? to_string() : to_string() + " of " + rbd.conf;
 }
@@ -25,10 +28,16 @@ Result<CloudAddress> CloudAddress::parse(
   constexpr std::string_view kFile = "file:";
   constexpr std::string_view kRbd = "rbd:";
   CloudAddress address;
-  if (text.starts_with("nbd:"))
-    return Error{Errc::unsupported,
-                 "is not in this build: nbd clouds are not supported; use file:DIRECTORY or "
-                 "rbd:POOL/IMAGE"};
+  if (NbdAddress::matches(text)) {
+    auto nbd = NbdAddress::parse(text);
+    if (!nbd) return nbd.error();
+    address.kind = CloudKind::nbd;
+    address.nbd = nbd.take();
+    for (std::string* path :
+         {&address.nbd.socket, &address.nbd.tls_certificates, &address.nbd.tls_psk_file})
+      if (!path->empty()) *path = resolve(*path);
+    return address;
+  }
   if (text.starts_with(kRbd)) {
     auto rbd = RbdAddress::parse(text.substr(kRbd.size()));
     if (!rbd) return rbd.error();
@@ -38,7 +47,9 @@ Result<CloudAddress> CloudAddress::parse(
     return address;
   }
   if (!text.starts_with(kFile) || text.size() == kFile.size())
-    return Error{Errc::invalid, "is no cloud volume; write file:DIRECTORY or rbd:POOL/IMAGE"};
+    return Error{Errc::invalid,
+                 "is no cloud volume; write file:DIRECTORY, rbd:POOL/IMAGE or "
+                 "nbd+unix:///EXPORT?socket=PATH&log=EXPORT"};
   address.kind = CloudKind::file;
   address.directory = resolve(std::string(text.substr(kFile.size())));
   return address;

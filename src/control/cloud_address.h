@@ -9,16 +9,18 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "device/nbd_address.h"
 #include "device/rbd_address.h"
 
 namespace latte {
 
-enum class CloudKind : uint8_t { none, file, rbd };
+enum class CloudKind : uint8_t { none, file, rbd, nbd };
 
 struct CloudAddress {
   CloudKind kind = CloudKind::none;  ///< none: a local disk's
   std::string directory{};           ///< file: absolute
   RbdAddress rbd{};                  ///< rbd: `conf` is absolute
+  NbdAddress nbd{};                  ///< nbd: all paths are absolute
 
   /// As a configuration writes it, options apart.
   std::string to_string() const;

@@ -62,7 +62,8 @@ Result<void> make_disk(Node& node, const DiskConfig& disk, const Say& say) {
       engine.call([&] { return node.host().adopt_new(disk.options, *cloud.value()); });
   if (adopted) {
     say(fmt::format("disk {}: created in {}, {}, cloud log {}", name, cloud.value()->name(),
-                    format_size(disk.options.size_bytes), format_size(disk.cloud_log_bytes)));
+                    format_size(disk.options.size_bytes),
+                    format_size(cloud.value()->log().info().size_bytes)));
     return {};
   }
   if (adopted.error().code == Errc::exists && !fresh) {

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "device/file_cloud_volume.h"
+#include "device/nbd_cloud_volume.h"
 #include "device/unique_fd.h"
 
 namespace latte {
@@ -73,11 +74,23 @@ Result<VolumeFound> make_in_directory(const DiskConfig& disk) {
   return made.error();
 }
 
+// Exports are the server's to make; all that can be done is to see that they are empty.
+Result<VolumeFound> find_exports(const DiskConfig& disk) {
+  const auto exists = nbd_volume_exists(disk.cloud.nbd);
+  if (!exists) return exists.error();
+  if (exists.value()) return VolumeFound::exists;
+  const Result<void> vacant =
+      expect_vacant_nbd(disk.cloud.nbd, disk.options.size_bytes, kMinCloudLogBytes);
+  if (!vacant) return vacant.error();
+  return VolumeFound::made;
+}
+
 }  // namespace
 
 Result<VolumeFound> make_volume(const DiskConfig& disk) {
   LATTE_CHECK(disk.cloud.kind != CloudKind::none);
-  auto made = disk.cloud.kind == CloudKind::rbd
+  auto made = disk.cloud.kind == CloudKind::nbd ? find_exports(disk)
+              : disk.cloud.kind == CloudKind::rbd
                   ? create_rbd_volume(disk.cloud.rbd, disk.options.size_bytes, disk.cloud_log_bytes)
                   : make_in_directory(disk);
   if (made || made.error().message.starts_with("disk ")) return made;

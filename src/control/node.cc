@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/logging.h"
 #include "control/open_cloud.h"
+#include "disk/cloud_super.h"
 
 namespace latte {
 namespace {
@@ -134,7 +135,8 @@ Result<void> Node::lock_pool() {
 Result<CloudVolume*> Node::open_cloud(const DiskConfig& disk) {
   const auto unused = unused_.find(disk.options.name);
   if (unused != unused_.end()) return unused_.extract(unused).mapped();
-  auto cloud = open_cloud_volume(*engine_, disk, options_.access == Access::read_only);
+  auto cloud = open_cloud_volume(*engine_, disk, options_.access == Access::read_only,
+                                 pool_read_ ? host_->pool_id() : Uuid());
   if (!cloud) {
     Error error = cloud.error();
     error.message = fmt::format("disk {}: {}", disk.options.name, error.message);
@@ -142,6 +144,8 @@ Result<CloudVolume*> Node::open_cloud(const DiskConfig& disk) {
     return error;
   }
   clouds_.push_back(cloud.take());
+  if (disk.cloud.kind == CloudKind::nbd)
+    leased_.push_back(static_cast<LeasedVolume*>(clouds_.back().get()));
   return clouds_.back().get();
 }
 
@@ -159,10 +163,34 @@ Result<HybridDisk*> Node::attach(const DiskConfig& disk) {
   return error;
 }
 
-Result<std::string> Node::take_over(const DiskConfig& disk) {
+Result<void> Node::force_unfenced(const DiskConfig& disk, CloudVolume& cloud,
+                                  const std::string& disk_id) {
+  const std::string& name = disk.options.name;
+  if (disk.cloud.kind != CloudKind::nbd)
+    return Error{Errc::invalid,
+                 fmt::format("disk {}: {} fences its old owner; take it over without "
+                             "--force-unfenced",
+                             name, cloud.name())};
+  const auto owner = engine_->call([&] { return read_owner(cloud); });
+  if (!owner.super)
+    return Error{Errc::io,
+                 fmt::format("disk {}: {} has no superblock that can be read", name, cloud.name())};
+  const std::string id = owner.super->disk_id.to_string();
+  if (id != disk_id)
+    return Error{Errc::invalid, fmt::format("disk {}: its id is {}, not {}; nothing was taken over",
+                                            name, id, disk_id)};
+  static_cast<LeasedVolume&>(cloud).lease().set_force(true);
+  return {};
+}
+
+Result<std::string> Node::take_over(const DiskConfig& disk, const std::string& force_disk_id) {
   LATTE_CHECK(pool_read_);
   const auto cloud = open_cloud(disk);
   if (!cloud) return cloud.error();
+  if (!force_disk_id.empty()) {
+    const Result<void> forced = force_unfenced(disk, *cloud.value(), force_disk_id);
+    if (!forced) return forced.error();
+  }
   std::string report;
   const Result<void> taken =
       engine_->call([&] { return host_->take_over(disk.options, *cloud.value(), &report); });
@@ -180,6 +208,11 @@ Result<void> Node::stop_host() {
   const Result<void> stopped = end(pool_read_, [&] { return host_->stop(); });
   // Last: the pool's log goes through it.
   const Result<void> closed = end(pool_read_, [&] { return buffer_->close(); });
+  // Nobody writes any more: the next owner need not wait for a lease to run out.
+  for (LeasedVolume* volume : leased_) {
+    const Result<void> released = end(pool_read_, [&] { return volume->release(); });
+    if (!released) log_warning("{}", released.error().message);
+  }
   if (!stopped) return stopped;
   return volumes_stopped ? closed : volumes_stopped;
 }

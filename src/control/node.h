@@ -17,6 +17,7 @@
 #include "control/engine_thread.h"
 #include "device/cloud_volume.h"
 #include "device/file_device.h"
+#include "device/leased_volume.h"
 #include "device/shm_buffer_memory.h"
 #include "device/write_buffer.h"
 #include "disk/host.h"
@@ -51,8 +52,9 @@ class Node {
   /// open_cloud() and Host::attach(). Errors: of either.
   Result<HybridDisk*> attach(const DiskConfig& disk);
   /// Host::take_over() with the volume that attach() is going to use. A sentence about what was
-  /// found. Errors: of either.
-  Result<std::string> take_over(const DiskConfig& disk);
+  /// found. With `force_disk_id` also from an owner that may be alive, where the volume can't fence
+  /// it. Errors: of either, invalid (another id, or a volume that fences).
+  Result<std::string> take_over(const DiskConfig& disk, const std::string& force_disk_id = {});
   /// The volume of a local disk, online. Errors: not_found (latte create), as volumes() and
   /// VolumeSpace::attach().
   Result<LocalVolume*> attach_local(const DiskConfig& disk);
@@ -81,6 +83,8 @@ class Node {
   Result<void> recover_buffer(const PoolConfig& pool);
   Result<void> begin_buffer(const PoolConfig& pool);
   Error pool_error(const Error& of_buffer);
+  Result<void> force_unfenced(const DiskConfig& disk, CloudVolume& cloud,
+                              const std::string& disk_id);
 
   const Options options_;
   std::unique_ptr<EngineThread> engine_;  // its reactor outlives everything below
@@ -89,6 +93,7 @@ class Node {
   std::unique_ptr<WriteBuffer> buffer_;  // before the pool's log
   std::vector<std::unique_ptr<CloudVolume>> clouds_;
   std::map<std::string, CloudVolume*> unused_;  // of clouds_, by disk
+  std::vector<LeasedVolume*> leased_;           // of clouds_
   std::unique_ptr<Host> host_;
   std::unique_ptr<VolumeSpace> volumes_;
   Error volumes_error_{};  // why there is none

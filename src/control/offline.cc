@@ -108,7 +108,8 @@ CheckReport check_offline(const Config& config) {
   return report;
 }
 
-Result<std::string> take_over_offline(const Config& config, const std::string& disk_name) {
+Result<std::string> take_over_offline(const Config& config, const std::string& disk_name,
+                                      const std::string& force_disk_id) {
   const Result<void> known = check_disk(config, disk_name);
   if (!known) return known.error();
   const DiskConfig* disk = config.find(disk_name);
@@ -119,7 +120,7 @@ Result<std::string> take_over_offline(const Config& config, const std::string& d
       error.message += ": a disk is taken over while no server runs on the pool";
     return error;
   }
-  return node.value()->take_over(*disk);
+  return node.value()->take_over(*disk, force_disk_id);
 }
 
 Result<std::string> hand_over_offline(const Config& config, const std::string& disk_name) {

@@ -28,7 +28,9 @@ Result<void> check_hybrid(const Config& config, const std::string& disk_name);
 CheckReport check_offline(const Config& config);
 /// Makes this host the owner of a disk. Returns a sentence about what was found. Errors: not_found
 /// (no such disk or pool), busy, as Host::take_over().
-Result<std::string> take_over_offline(const Config& config, const std::string& disk_name);
+/// `force_disk_id`: see Node::take_over(); empty: no force.
+Result<std::string> take_over_offline(const Config& config, const std::string& disk_name,
+                                      const std::string& force_disk_id = {});
 /// Ships what this host's pool has of a disk and gives the disk up. Returns a sentence about it.
 /// Errors: busy, not_found, as Host::attach() and Host::hand_over().
 Result<std::string> hand_over_offline(const Config& config, const std::string& disk_name);

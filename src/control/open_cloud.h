@@ -13,9 +13,10 @@
 
 namespace latte {
 
-/// Errors: as FileCloudVolume::open() and open_rbd_volume().
+/// `holder`: this host's pool; nil if it is not known, as for a check. `disk` outlives the volume.
+/// Errors: as FileCloudVolume::open(), open_rbd_volume() and open_nbd_volume().
 Result<std::unique_ptr<CloudVolume>> open_cloud_volume(EngineThread& engine, const DiskConfig& disk,
-                                                       bool read_only);
+                                                       bool read_only, const Uuid& holder);
 
 /// Whether there is a superblock, as far as can be seen without rights to more.
 bool cloud_volume_exists(const CloudAddress& address);

@@ -114,6 +114,11 @@ Task<Result<void>> Host::open_pool() {
   co_return Result<void>();
 }
 
+Uuid Host::pool_id() const {
+  LATTE_CHECK(pool_ != nullptr);
+  return pool_->space().id();
+}
+
 bool Host::knows(const std::string& disk_name) const {
   LATTE_CHECK(pool_ != nullptr);
   return pool_->space().find_stream_by_name(disk_name) != nullptr;
@@ -155,7 +160,7 @@ Task<Result<HybridDisk*>> Host::attach(DiskOptions disk, CloudVolume& cloud) {
   const bool owner = current.owner_pool_id == pool_->space().id();
   if (current.owner_pool_id.is_nil())
     co_return Error{Errc::not_owner, fmt::format("disk {}: {} is nobody's (new, or handed over); "
-                                                "run latte create, or latte takeover",
+                                                 "run latte create, or latte takeover",
                                                  disk.name, cloud.name())};
   if (!owner)
     co_return Error{

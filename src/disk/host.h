@@ -84,6 +84,8 @@ class Host {
   Task<Result<void>> open_pool();
   /// True if the pool knows the disk of this name.
   bool knows(const std::string& disk_name) const;
+  /// REQUIRES open_pool().
+  Uuid pool_id() const;
 
   /// First attachment of a disk that has no owner yet (fresh from format_cloud). Errors: not_owner.
   Task<Result<void>> adopt_new(DiskOptions disk, CloudVolume& cloud);

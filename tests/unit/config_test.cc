@@ -134,7 +134,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"RbdNoValue", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:p/a?conf=\"\n",
                 "has no value"},
         Mistake{"Nbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"nbd:x\"\n",
-                "is not in this build"},
+                "is no NBD address"},
         Mistake{"Cloud", kPool + "[[disk]]\nname = \"a\"\ncloud = \"/srv\"\n",
                 "write file:DIRECTORY"},
         Mistake{"Name", kPool + "[[disk]]\nname = \"a b\"\n", "is no name"},

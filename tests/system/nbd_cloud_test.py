@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""A disk whose cloud is an NBD server: nbdkit, with its filters as the server that misbehaves, killed and
+restarted. Needs nbdkit and python3-libnbd.
+
+Usage: nbd_cloud_test.py --latte PATH
+"""
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import nbd
+
+from latte_host import Server, write_config
+
+BLOCK = 4096
+DISK = 64 << 20
+LOG = (64 << 20) + (64 << 10)
+CALM_S = 60
+
+
+class Cloud:
+    """nbdkit over a directory of two files, which are the exports."""
+
+    def __init__(self, directory):
+        self.socket = os.path.join(directory, "cloud.sock")
+        self.files = os.path.join(directory, "exports")
+        os.makedirs(self.files)
+        for name, size in (("base", DISK), ("log", LOG)):
+            with open(os.path.join(self.files, name), "wb") as out:
+                out.truncate(size)
+        self.process = None
+
+    def uri(self, lease="1s"):
+        return f"nbd+unix:///base?socket={self.socket}&log=log&lease={lease}"
+
+    def start(self, *filters_and_options):
+        filters = [f"--filter={f[1:]}" for f in filters_and_options if f.startswith("+")]
+        options = [f for f in filters_and_options if not f.startswith("+")]
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
+        self.process = subprocess.Popen(
+            ["nbdkit", "-f", "-U", self.socket, *filters, "file", f"dir={self.files}", *options])
+        deadline = time.time() + 10
+        while not os.path.exists(self.socket):
+            if time.time() > deadline or self.process.poll() is not None:
+                raise RuntimeError("nbdkit did not start")
+            time.sleep(0.01)
+
+    def kill(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+
+def connect(uri):
+    handle = nbd.NBD()
+    handle.connect_uri(uri)
+    return handle
+
+
+class Workload:
+    """Random blocks with known contents."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.blocks = {}
+
+    def write(self, handle, count):
+        for _ in range(count):
+            at = self.random.randrange(DISK // BLOCK)
+            data = self.random.randbytes(16) * (BLOCK // 16)
+            handle.pwrite(data, at * BLOCK)
+            self.blocks[at] = data
+
+    def check(self, handle, what):
+        for at, data in self.blocks.items():
+            if handle.pread(BLOCK, at * BLOCK) != data:
+                raise AssertionError(f"{what}: block {at} is not what was written")
+
+
+def calm(server):
+    """Waits until the cloud has everything."""
+    deadline = time.time() + CALM_S
+    while time.time() < deadline:
+        disk = server.status()["disks"][0]
+        if disk["lag_seconds"] == 0 and disk["dirty_bytes"] == 0:
+            return disk
+        time.sleep(0.05)
+    raise AssertionError(f"after {CALM_S} s the cloud still lacks {disk['dirty_bytes']} bytes")
+
+
+def expect(latte, config, command, status, text, *more):
+    done = subprocess.run([latte, *command, "-c", config, *more], capture_output=True, text=True,
+                          check=False)
+    if done.returncode != status or text not in done.stdout + done.stderr:
+        raise AssertionError(f"latte {command} {more}: exit {done.returncode}, wanted {status} with {text!r}:\n"
+                             f"{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def misbehave(latte, cloud, config, directory):
+    """Restarts, errors and delays under load; nothing is lost, no client sees an error."""
+    work = Workload(1)
+    server = Server(latte, config, subprocess.DEVNULL)
+    handle = connect(f"nbd+unix:///db?socket={directory}/a.pool.sock")
+    try:
+        for round_number in range(4):
+            work.write(handle, 400)
+            handle.flush()
+            cloud.kill()
+            work.write(handle, 200)
+            filters = [[], ["+error", "error-rate=10%"], ["+delay", "delay-write=20ms", "delay-read=5ms"],
+                       []][round_number]
+            cloud.start(*filters)
+            work.write(handle, 200)
+        calm(server)
+        work.check(handle, "after restarts, errors and delays")
+        server.kill()
+        server = Server(latte, config, subprocess.DEVNULL)
+        handle = connect(f"nbd+unix:///db?socket={directory}/a.pool.sock")
+        work.check(handle, "after SIGKILL of latte")
+        disk = calm(server)
+        appends, shipped = disk["cloud"]["writes"], disk["cloud"]["write_bytes"]
+        print(f"operations: {appends} writes for {shipped >> 20} MiB")
+    finally:
+        server.kill()
+    return work
+
+
+def move(latte, cloud, a, b, directory, work):
+    """Another host takes the disk over from a dead one, not from a live one; and by force."""
+    expect(latte, b, ["create"], 0, "")
+    out = expect(latte, b, ["takeover"], 0, "content up to write", "db")
+    print(out.strip())
+    server = Server(latte, b, subprocess.DEVNULL)
+    stopped = False
+    try:
+        handle = connect(f"nbd+unix:///db?socket={directory}/b.pool.sock")
+        work.check(handle, "on the second host")
+        disk_id = server.status()["disks"][0]["id"]
+        # Alive: refused. Wrong id: refused.
+        expect(latte, a, ["takeover"], 2, "is alive", "db")
+        expect(latte, a, ["takeover"], 1, disk_id, "db", "--force-unfenced", "1234")
+        work.write(handle, 100)
+        calm(server)
+        # Stopped in the middle of its work: the lease runs out; when it wakes up it is fenced.
+        server.process.send_signal(signal.SIGSTOP)
+        stopped = True
+        expect(latte, a, ["takeover"], 0, "content up to write", "db")
+        first = Server(latte, a, subprocess.DEVNULL)
+        try:
+            mine = connect(f"nbd+unix:///db?socket={directory}/a.pool.sock")
+            work.check(mine, "taken over from a stopped server")
+            work.write(mine, 200)
+            server.process.send_signal(signal.SIGCONT)
+            stopped = False
+            deadline = time.time() + 20
+            while server.status()["disks"][0]["state"] != "fenced":
+                if time.time() > deadline:
+                    raise AssertionError("the resumed server does not notice that it is fenced")
+                try:
+                    handle.pwrite(b"x" * BLOCK, 0)
+                except nbd.Error:
+                    pass
+                time.sleep(0.1)
+            work.check(mine, "after the old server woke up")
+            # By force, although it is alive.
+            server.stop()
+            expect(latte, b, ["takeover"], 0, "content up to write", "db", "--force-unfenced", disk_id)
+        finally:
+            first.kill()
+    finally:
+        if stopped:
+            server.process.send_signal(signal.SIGCONT)
+        server.kill()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--latte", required=True)
+    latte = os.path.abspath(parser.parse_args().latte)
+    if shutil.which("nbdkit") is None:
+        print("skipped: needs nbdkit")
+        sys.exit(77)
+    directory = tempfile.mkdtemp(prefix="latte_nbd_")
+    cloud = Cloud(directory)
+    try:
+        cloud.start()
+        a = write_config(directory, "a.toml", f"{directory}/a.pool", DISK, "local", 2, cloud.uri())
+        b = write_config(directory, "b.toml", f"{directory}/b.pool", DISK, "local", 2, cloud.uri())
+        # Somebody else's data is left alone.
+        with open(os.path.join(cloud.files, "base"), "r+b") as out:
+            out.seek(5 << 20)
+            out.write(b"precious")
+        expect(latte, a, ["create"], 1, "left alone")
+        with open(os.path.join(cloud.files, "base"), "r+b") as out:
+            out.seek(5 << 20)
+            out.write(bytes(8))
+        expect(latte, a, ["create"], 0, "created in nbd+unix")
+        expect(latte, a, ["create"], 0, "left alone")
+        work = misbehave(latte, cloud, a, directory)
+        move(latte, cloud, a, b, directory, work)
+        expect(latte, b, ["drain"], 0, "")
+        expect(latte, b, ["check"], 0, "clean")
+        print("ok")
+    finally:
+        cloud.kill()
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()
