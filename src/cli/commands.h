@@ -47,16 +47,15 @@ struct ReplayArguments {
 
 struct Arguments {
   std::string config_file;
-  std::string disk;                    ///< drain (empty: all), takeover and handover
-  bool json = false;                   ///< status, replay
-  bool keep_going = false;             ///< serve
-  bool standby = false;                ///< likewise
-  std::string give_up_write_buffer{};  ///< likewise: an id; empty: none
-  std::string force_disk_id{};         ///< takeover: by force, of the disk with this id
-  VolumeCommand volume{};              ///< volume
-  std::string volume_size{};           ///< as it was written
-  ModelCommand model{};                ///< model
-  ReplayArguments replay{};            ///< replay
+  std::string disk;             ///< drain (empty: all), takeover and handover
+  bool json = false;            ///< status, replay
+  bool keep_going = false;      ///< serve
+  bool standby = false;         ///< likewise
+  std::string force_disk_id{};  ///< takeover: by force, of the disk with this id
+  VolumeCommand volume{};       ///< volume
+  std::string volume_size{};    ///< as it was written
+  ModelCommand model{};         ///< model
+  ReplayArguments replay{};     ///< replay
 };
 
 int run_create(const Arguments& arguments);

@@ -47,10 +47,8 @@ If a disk can't be served, that is said and nothing is; with --keep-going the ot
 `latte status` shows the disk as "failed" with the reason. With --standby the disks of other hosts wait for
 `latte takeover`; their cloud volumes are open already.
 
-After a crash the server needs the write buffer of the one before (pool.write_buffer_directory): writes
-that were acknowledged may be nowhere else. If the machine was not restarted since and the buffer is gone
-all the same, the start is refused and names its id; --give-up-write-buffer ID starts without it, as after
-a loss of power: what was flushed is there.
+With pool.write_buffer, a start after a crash needs the write buffer of the server before: writes that were
+acknowledged may be nowhere else. If it is gone although the machine was not restarted, the start is refused.
 
 EXIT STATUS
   0   stopped by a signal

@@ -145,9 +145,6 @@ int run(int argc, char** argv) {
                     "Serve the disks that can be served if others can't");
       sub->add_flag("--standby", arguments.standby,
                     "Let the disks of other hosts wait for `latte takeover`");
-      sub->add_option("--give-up-write-buffer", arguments.give_up_write_buffer,
-                      "Start without the write buffer of this id, which is gone")
-          ->type_name("ID");
     }
     if (name == "status")
       sub->add_flag("--json", arguments.json, "Print JSON (docs/reference/status.md) on one line");

@@ -53,18 +53,8 @@ int run_create(const Arguments& arguments) {
 }
 
 int run_serve(const Arguments& arguments) {
-  auto config = read_config(arguments);
+  const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
-  if (!arguments.give_up_write_buffer.empty()) {
-    const auto id = Uuid::parse(arguments.give_up_write_buffer);
-    if (!id)
-      return report(Error{Errc::invalid,
-                          fmt::format("--give-up-write-buffer: {} is no id; write the one that the "
-                                      "refused start named",
-                                      arguments.give_up_write_buffer)},
-                    kExitCannotRun);
-    config.value().pool.give_up_write_buffer = *id;
-  }
   StopSignals signals;
   auto server =
       Server::start(config.value(), Server::Options{arguments.keep_going, arguments.standby});

@@ -242,7 +242,6 @@ class Parser {
       return true;
     }
     if (!size(bytes, kBlockBytes)(node, key)) return false;
-    config_.pool.write_buffer_required = true;
     if (bytes >= kMinWriteBufferBytes && bytes <= kMaxWriteBufferBytes) return true;
     return fail(node, key,
                 fmt::format("is not allowed; write a size from {} to {}, or 0 for no buffer",

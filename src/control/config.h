@@ -15,7 +15,6 @@
 
 #include "base/logging.h"
 #include "base/result.h"
-#include "base/uuid.h"
 #include "control/cloud_address.h"
 #include "control/core_list.h"
 #include "device/throttle.h"
@@ -39,7 +38,6 @@ inline constexpr uint64_t kMinSegmentsPerDisk = 2;
 inline constexpr uint64_t kMinVolumesBytes = 4u << 20;
 
 /// Memory for acknowledged writes on their way to the pool.
-inline constexpr uint64_t kDefaultWriteBufferBytes = 16u << 20;
 inline constexpr uint64_t kMinWriteBufferBytes = 1u << 20;
 inline constexpr uint64_t kMaxWriteBufferBytes = 1u << 30;
 
@@ -51,10 +49,8 @@ struct PoolConfig {
   uint64_t size_bytes = 0;     ///< of the log; multiple of kBlockBytes
   uint64_t volumes_bytes = 0;  ///< of the area for local disks behind it; likewise; 0: none
   PoolOptions options;
-  uint64_t write_buffer_bytes = kDefaultWriteBufferBytes;  ///< 0: none
-  bool write_buffer_required = false;                      ///< it is in the file
+  uint64_t write_buffer_bytes = 0;  ///< 0: none
   std::string write_buffer_directory = "/dev/shm";
-  Uuid give_up_write_buffer{};  ///< from the command line; nil: none
 
   /// Of the file or block device.
   uint64_t device_bytes() const { return size_bytes + volumes_bytes; }

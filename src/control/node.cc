@@ -52,27 +52,24 @@ Result<std::unique_ptr<Node>> Node::open(const Config& config, Options options) 
 
 // Why the pool can't be opened: what its write buffer says, unless it is no pool at all.
 Error Node::pool_error(const Error& of_buffer) {
-  Host unbuffered(engine_->reactor(), *pool_);
-  const Result<void> read = engine_->call([&] { return unbuffered.open_pool(); });
-  const Error& error = read ? of_buffer : read.error();
+  const auto space = engine_->call([&] {
+    return log::SegmentSpace::open(engine_->reactor(), *pool_, log::SpaceKind::pool, false);
+  });
+  const Error& error = space ? of_buffer : space.error();
   return Error{error.code, "pool: " + error.message};
 }
 
 Result<void> Node::recover_buffer(const PoolConfig& pool) {
   buffer_memory_ = std::make_unique<ShmBufferMemory>(pool.write_buffer_directory);
   buffer_ = std::make_unique<WriteBuffer>(engine_->reactor(), *pool_, *buffer_memory_);
-  WriteBuffer::Recovery options;
-  options.read_only = options_.access == Access::read_only;
-  options.give_up = pool.give_up_write_buffer;
-  return engine_->call([&] { return buffer_->recover(options); });
+  const auto access = options_.access == Access::read_only ? WriteBuffer::Access::read_only
+                                                           : WriteBuffer::Access::read_write;
+  return engine_->call([&] { return buffer_->recover(access); });
 }
 
 Result<void> Node::begin_buffer(const PoolConfig& pool) {
   if (options_.access == Access::read_only) return {};
-  WriteBuffer::Options options;
-  options.size_bytes = pool.write_buffer_bytes;
-  options.required = pool.write_buffer_required;
-  return engine_->call([&] { return buffer_->begin(options); });
+  return engine_->call([&] { return buffer_->begin(pool.write_buffer_bytes); });
 }
 
 void Node::open_volumes(const PoolConfig& pool) {

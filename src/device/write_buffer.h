@@ -39,13 +39,9 @@ class WriteBuffer final : public BlockDevice {
   /// Longer writes go straight to the device: there a copy costs more than it gains.
   static constexpr uint64_t kMaxBufferedBytes = 72u << 10;
 
-  struct Recovery {
-    bool read_only = false;  ///< show what an earlier process left, and change nothing
-    Uuid give_up{};          ///< a buffer that is gone, and may be
-  };
-  struct Options {
-    uint64_t size_bytes = 0;  ///< of the memory, at least BufferRing::kMinBytes; 0: no buffer
-    bool required = true;     ///< no memory for it is an error; else a warning, and no buffer
+  enum class Access : uint8_t {
+    read_write,
+    read_only,  ///< what an earlier process left is shown, and nothing is changed
   };
 
   /// `below`, which nobody else writes to, and `memory` outlive this. Until begin() writes pass.
@@ -53,12 +49,14 @@ class WriteBuffer final : public BlockDevice {
       : reactor_(reactor), below_(below), memory_(memory), progress_(reactor) {}
 
   /// First: what an earlier process left in the memory goes to the device (read-only: is shown).
-  /// Without any the device is left as it is. Errors: not_found (the memory that belongs to the
-  /// device is gone, and the machine was not restarted since), damaged, unsupported, io.
-  Task<Result<void>> recover(Recovery options);
+  /// Without any the device is left as it is. Errors: busy (the memory that belongs to the
+  /// device can't be had, and the machine may not have been restarted since), damaged, unsupported,
+  /// io.
+  Task<Result<void>> recover(Access access);
   /// Then, once the device is known to be a sound pool: from here on short writes are acknowledged
-  /// from the memory. Errors: no_space, io and others of BufferMemory::create().
-  Task<Result<void>> begin(Options options);
+  /// from a memory of `size_bytes`, at least BufferRing::kMinBytes; 0: no buffer. Errors: no_space,
+  /// io and others of BufferMemory::create().
+  Task<Result<void>> begin(uint64_t size_bytes);
   /// Everything to the device, durably; then the mark says so and the memory is given back. Submit
   /// nothing any more. Error: io; the memory then stays for the next recover().
   Task<Result<void>> close();
@@ -74,9 +72,9 @@ class WriteBuffer final : public BlockDevice {
   uint64_t used_bytes() const { return ring_ ? ring_->used_bytes() : 0; }
 
  private:
-  Task<Result<void>> take_over_memory(const Uuid& give_up);
+  Task<Result<void>> take_over_memory();
   Task<Result<void>> replay();
-  Task<Result<void>> use_new_memory(const Options& options);
+  Task<Result<void>> use_new_memory(uint64_t size_bytes);
   Task<Result<void>> mark_clean();
 
   bool submit_read(IoRequest& request);

@@ -69,11 +69,9 @@ Task<void> Machine::open_pool() {
     if (!made.ok() && made.error().code != Errc::exists) pool_error_ = made.error();
     formatted_ = made.ok();
   }
-  Result<void> opened = co_await buffer_->recover({});
+  Result<void> opened = co_await buffer_->recover(WriteBuffer::Access::read_write);
   if (opened.ok()) opened = co_await host_->open_pool();
-  WriteBuffer::Options buffer;
-  buffer.size_bytes = write_buffer_bytes_;
-  if (opened.ok()) opened = co_await buffer_->begin(buffer);
+  if (opened.ok()) opened = co_await buffer_->begin(write_buffer_bytes_);
   if (!opened.ok()) pool_error_ = opened.error();
   formatted_ |= opened.ok();
   pool_ready_ = true;
@@ -160,8 +158,8 @@ void Machine::kill(bool power) {
   world_.trace("{}: {}", name_, power ? "loses power" : "process dies");
   if (power) {
     ++boots_;
-    buffer_memory_.power_loss();
     drive_->power_loss();
+    buffer_memory_.power_loss();
   } else {
     drive_->process_death();
   }

@@ -24,7 +24,7 @@ class MapMemory final : public BufferMemory {
  public:
   Result<std::span<std::byte>> open(const Uuid& id) override {
     const auto found = buffers.find(id);
-    if (found == buffers.end()) return Error{Errc::not_found, "gone"};
+    if (found == buffers.end()) return Error{Errc::not_found, name(id) + " is gone"};
     return found->second.span();
   }
   Result<std::span<std::byte>> create(const Uuid& id, size_t bytes) override {
@@ -52,21 +52,21 @@ class Rig {
     if (buffer) kill(false);
   }
 
-  Result<void> start(WriteBuffer::Options options = {kBufferBytes},
-                     WriteBuffer::Recovery recovery = {}) {
+  Result<void> start(uint64_t bytes = kBufferBytes,
+                     WriteBuffer::Access access = WriteBuffer::Access::read_write) {
     reactor = std::make_unique<sim::SimReactor>(world, "host", 0);
     reactor->set_boot_id(boot);
     drive->connect(*reactor);
     buffer = std::make_unique<WriteBuffer>(*reactor, *drive, memory);
-    const Result<void> recovered = test::run(world, *reactor, buffer->recover(recovery));
-    if (!recovered || recovery.read_only) return recovered;
-    return test::run(world, *reactor, buffer->begin(options));
+    const Result<void> recovered = test::run(world, *reactor, buffer->recover(access));
+    if (!recovered || access == WriteBuffer::Access::read_only) return recovered;
+    return test::run(world, *reactor, buffer->begin(bytes));
   }
   void kill(bool power) {
     if (power) {
       ++boot;
-      memory.buffers.clear();
       drive->power_loss();
+      memory.buffers.clear();
     } else {
       drive->process_death();
     }
@@ -154,12 +154,26 @@ TEST(WriteBuffer, WithoutItsMemoryUnderTheSameBootItIsRefused) {
   const Result<void> refused = rig.start();
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, testing::HasSubstr(id.to_string()));
+  EXPECT_EQ(refused.error().code, Errc::busy);  // never "not found": that calls for a new pool
+  // Nor if nobody can tell whether it is another boot.
   rig.kill(false);
-  WriteBuffer::Recovery recovery;
-  recovery.give_up = id;
-  ASSERT_TRUE(rig.start({kBufferBytes}, recovery));
+  const uint64_t boot = std::exchange(rig.boot, 0);
+  EXPECT_EQ(rig.start().error().code, Errc::busy);
+  rig.kill(false);
+  rig.boot = boot + 1;  // after a restart of the machine it opens
+  ASSERT_TRUE(rig.start());
   EXPECT_EQ(rig.write(kDataOffset, filled(4096, 2)), IoStatus::ok);
   EXPECT_NE(rig.memory.buffers.begin()->first, id);
+}
+
+TEST(WriteBuffer, AMarkThatFailedHalfWayIsMetAgain) {
+  Rig rig;
+  ASSERT_TRUE(rig.start(0));
+  rig.drive->faults().flush_error = 1'000'000;
+  EXPECT_FALSE(test::run(rig.world, *rig.reactor, rig.buffer->begin(kBufferBytes)));
+  rig.kill(false);
+  rig.drive->faults() = {};
+  EXPECT_TRUE(rig.start());
 }
 
 TEST(WriteBuffer, AnOldMemoryIsNotWrittenOverADeviceThatWentOnWithoutIt) {
@@ -192,9 +206,7 @@ TEST(WriteBuffer, ReadOnlyShowsWhatIsLeftAndChangesNothing) {
   EXPECT_EQ(rig.write(kDataOffset, filled(4096, 9)), IoStatus::ok);
   rig.kill(false);
   rig.drive->faults() = {};
-  WriteBuffer::Recovery look;
-  look.read_only = true;
-  ASSERT_TRUE(rig.start({kBufferBytes}, look));
+  ASSERT_TRUE(rig.start(kBufferBytes, WriteBuffer::Access::read_only));
   Bytes expected = filled(8192, 0);
   std::fill_n(expected.begin(), 4096, std::byte{9});
   EXPECT_EQ(rig.read(kDataOffset, 8192), expected);
@@ -213,16 +225,12 @@ TEST(WriteBuffer, TurnedOffOrClosedItLeavesNothingBehind) {
   ASSERT_TRUE(rig.start());
   EXPECT_EQ(rig.read(kDataOffset, 4096), filled(4096, 3));
   rig.kill(false);
-  ASSERT_TRUE(rig.start({0}));
+  ASSERT_TRUE(rig.start(0));
   EXPECT_TRUE(rig.memory.buffers.empty());
   EXPECT_EQ(rig.buffer->size_bytes(), 0u);
   rig.kill(false);
   rig.memory.full = true;
-  WriteBuffer::Options optional{kBufferBytes};
-  optional.required = false;
-  EXPECT_TRUE(rig.start(optional));
-  rig.kill(false);
-  EXPECT_FALSE(rig.start());
+  EXPECT_EQ(rig.start().error().code, Errc::no_space);
 }
 
 TEST(WriteBuffer, ForeignMemoryIsRefusedWhateverItHolds) {
@@ -276,7 +284,7 @@ void run_model(uint64_t seed) {
     } else {
       const bool power = dice >= 97;
       rig.kill(power);
-      ASSERT_TRUE(rig.start({random.chance(1, 4) ? 0 : kBufferBytes}));
+      ASSERT_TRUE(rig.start(random.chance(1, 4) ? 0 : kBufferBytes));
       const Bytes data = rig.read(kDataOffset, kSectors * kSectorBytes);
       for (uint64_t s = 0; s < kSectors; ++s) {
         const int shown = static_cast<int>(data[s * kSectorBytes]);
@@ -296,18 +304,23 @@ TEST(WriteBuffer, KeepsItsPromisesUnderRandomDeaths) {
 
 TEST(ShmBufferMemory, IsAFileInMemoryThatAnotherObjectFinds) {
   const Uuid id = Uuid::from_random(0x1234, 0x5678);
-  ShmBufferMemory first("/dev/shm");
-  first.remove(id);
-  auto made = first.create(id, 1u << 20);
+  auto first = std::make_unique<ShmBufferMemory>("/dev/shm");
+  first->remove(id);
+  auto made = first->create(id, 1u << 20);
   ASSERT_TRUE(made) << made.error().message;
   made.value()[4096] = std::byte{42};
-  EXPECT_EQ(first.create(id, 1u << 20).error().code, Errc::exists);
+  EXPECT_EQ(first->create(id, 1u << 20).error().code, Errc::exists);
+  EXPECT_EQ(ShmBufferMemory("/dev/shm").open(id).error().code, Errc::busy);
+  first.reset();  // a process that dies lets go of it, too
   ShmBufferMemory second("/dev/shm");
   const auto found = second.open(id);
   ASSERT_TRUE(found);
   EXPECT_EQ(found.value()[4096], std::byte{42});
-  first.remove(id);
+  std::filesystem::permissions(second.name(id), std::filesystem::perms::others_write,
+                               std::filesystem::perm_options::add);
   ShmBufferMemory third("/dev/shm");
+  EXPECT_EQ(third.open(id).error().code, Errc::damaged);
+  second.remove(id);
   EXPECT_EQ(third.open(id).error().code, Errc::not_found);
 }
 
