@@ -50,6 +50,7 @@ struct Arguments {
   std::string disk;             ///< drain (empty: all), takeover and handover
   bool json = false;            ///< status, replay
   bool keep_going = false;      ///< serve
+  bool replace = false;         ///< likewise
   bool standby = false;         ///< likewise
   std::string force_disk_id{};  ///< takeover: by force, of the disk with this id
   VolumeCommand volume{};       ///< volume

@@ -43,6 +43,12 @@ or adopts anything. SIGTERM or SIGINT stops cleanly: requests under way are answ
 flushed; the disks stay dirty in the pool, `latte drain` empties them into the cloud. A second signal ends
 at once. A crash or SIGKILL loses no acknowledged write: the next start recovers.
 
+--replace takes the place of the server that runs with this configuration, under load: it lets that one
+stop as by SIGTERM over control.socket, waits for its end, and serves. A guest whose QEMU reconnects sees a
+pause, no error; an NBD client loses its connection and has to come back by itself. The configuration is
+read before, so that one with a mistake leaves the running server alone. Without a running server it just
+serves.
+
 If a disk can't be served, that is said and nothing is; with --keep-going the others are served, and
 `latte status` shows the disk as "failed" with the reason. With --standby the disks of other hosts wait for
 `latte takeover`; their cloud volumes are open already.
@@ -55,8 +61,9 @@ EXIT STATUS
   1   the pool or a disk can't be served (another latte serve has the pool, for example)
   2   wrong usage or configuration
 
-EXAMPLE
-  latte serve -c run.toml)"};
+EXAMPLES
+  latte serve -c run.toml
+  /usr/local/bin/latte-new serve --replace -c run.toml)"};
 
 const CommandHelp kStatusHelp = {"Show what the running server does",
                                  R"(Asks the server over control.socket.

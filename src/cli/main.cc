@@ -145,6 +145,8 @@ int run(int argc, char** argv) {
                     "Serve the disks that can be served if others can't");
       sub->add_flag("--standby", arguments.standby,
                     "Let the disks of other hosts wait for `latte takeover`");
+      sub->add_flag("--replace", arguments.replace,
+                    "Let the running server stop first, and go on in its place");
     }
     if (name == "status")
       sub->add_flag("--json", arguments.json, "Print JSON (docs/reference/status.md) on one line");

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/stop_signals.h"
 #include "control/config.h"
+#include "control/control_client.h"
 #include "control/control_server.h"
 #include "control/create.h"
 #include "control/http_server.h"
@@ -42,6 +43,17 @@ void tell_service_manager(std::string_view state) {
 
 }  // namespace
 
+// Lets the running server, if there is one, stop in order.
+Result<void> stop_running(const Config& config) {
+  if (config.control_socket.empty())
+    return Error{Errc::invalid, config.file +
+                                    ": control.socket is missing; without it --replace "
+                                    "can't tell the running server to stop"};
+  const Result<void> stopped = ask_stop(config.control_socket);
+  if (!stopped && stopped.error().code == Errc::not_found) return {};
+  return stopped;
+}
+
 int run_create(const Arguments& arguments) {
   const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
@@ -56,6 +68,10 @@ int run_serve(const Arguments& arguments) {
   const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
   StopSignals signals;
+  if (arguments.replace) {
+    const Result<void> stopped = stop_running(config.value());
+    if (!stopped) return report(stopped.error(), kExitFailed);
+  }
   auto server =
       Server::start(config.value(), Server::Options{arguments.keep_going, arguments.standby});
   if (!server) return report(server.error(), kExitFailed);

@@ -76,6 +76,22 @@ Result<std::string> ask_move(const std::string& socket_path, const std::string& 
   }
 }
 
+Result<void> ask_stop(const std::string& socket_path) {
+  auto socket = ask(socket_path, Json{{"command", "stop"}});
+  if (!socket) return socket.error();
+  const auto answer = read_answer(socket.value());
+  if (!answer)
+    return Error{answer.error().code, answer.error().message +
+                                          "; a server that does not know \"stop\" is stopped by "
+                                          "SIGTERM"};
+  const auto end = socket.value().read_line(kStopAnswerMs);
+  if (!end && end.error().code == Errc::not_found) return {};  // it has hung up
+  return Error{Errc::io,
+               fmt::format("the running server does not stop: {}; its log says what it waits for. "
+                           "SIGKILL ends it, and loses nothing that it acknowledged",
+                           end ? "it talks instead" : end.error().message)};
+}
+
 Result<Json> ask_volume(const std::string& socket_path, const VolumeCommand& command) {
   constexpr const char* kActions[] = {"create", "ls", "rm", "resize"};
   const Json request{

@@ -13,6 +13,7 @@
 namespace latte {
 
 inline constexpr int kAnswerMs = 10000;
+inline constexpr int kStopAnswerMs = 120'000;
 
 /// The server's status document. Errors: not_found (no server), io, invalid (an answer that is
 /// none).
@@ -26,6 +27,11 @@ Result<void> ask_drain(const std::string& socket_path, const std::string& disk_n
 /// Errors: not_found (no server), io (no answer, or what the server says).
 Result<std::string> ask_move(const std::string& socket_path, const std::string& command,
                              const std::string& disk_name);
+
+/// Lets the server stop, as by SIGTERM, and waits until no disk is served any more (what it has
+/// locked it gives free some milliseconds later). Errors: not_found (no server), io (it does not
+/// stop within kStopAnswerMs, or what it says).
+Result<void> ask_stop(const std::string& socket_path);
 
 /// Lets the server do something with volumes and waits; the volumes as volumes_json() (ls). Errors:
 /// not_found (no server), io (no answer, or what the server says).

@@ -69,6 +69,8 @@ Result<ControlRequest> parse_control_request(std::string_view line) {
   const std::string* command = text_of(request, "command");
   if (command != nullptr && *command == "status")
     return ControlRequest{ControlRequest::Command::status};
+  if (command != nullptr && *command == "stop")
+    return ControlRequest{ControlRequest::Command::stop};
   if (command != nullptr && *command == "volume") return parse_volume(request);
   const auto* known = std::find_if(kOfDisks.begin(), kOfDisks.end(), [&](const auto& item) {
     return command != nullptr && *command == item.first;
@@ -77,7 +79,7 @@ Result<ControlRequest> parse_control_request(std::string_view line) {
     return Error{
         Errc::invalid,
         "the request's command is none of \"status\", \"drain\", \"takeover\", \"handover\" "
-        "and \"volume\""};
+        "\"volume\" and \"stop\""};
   const std::string* disk = text_of(request, "disk");
   if (disk == nullptr || disk->empty())
     return Error{Errc::invalid, *command + " needs a disk's name: {\"command\":\"" + *command +

@@ -13,7 +13,7 @@
 namespace latte {
 
 struct ControlRequest {
-  enum class Command : uint8_t { status, drain, takeover, handover, volume };
+  enum class Command : uint8_t { status, drain, takeover, handover, volume, stop };
   Command command = Command::status;
   std::string disk{};      ///< of drain, takeover and handover; never empty then
   VolumeCommand volume{};  ///< volume's; what is in it was not looked at beyond its types

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
@@ -23,6 +25,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr auto kProgressInterval = std::chrono::seconds(1);
+// Longest that somebody waits for this process's end.
+constexpr int kStopMs = 600'000;
 // After an accept() that failed for want of descriptors, another would fail at once.
 constexpr auto kAcceptPause = std::chrono::milliseconds(1000);
 
@@ -122,6 +126,8 @@ void ControlServer::serve(LineSocket& socket) {
                       [this](const std::string& disk) { return server_.hand_over(disk); });
   if (request && request.value().command == ControlRequest::Command::volume)
     return serve_volume(socket, request.value().volume);
+  if (request && request.value().command == ControlRequest::Command::stop)
+    return serve_stop(socket);
   const Result<void> sent =
       socket.write_json(request ? Json{{"status", status_json(server_.snapshot())}}
                                 : error_json(request.error().message),
@@ -162,6 +168,17 @@ void ControlServer::serve_move(
     sent = socket.write_json(
         done ? Json{{"ok", true}, {"report", done.value()}} : error_json(done.error().message),
         kReplyMs);
+}
+
+void ControlServer::serve_stop(LineSocket& socket) {
+  log_info("stopping, as asked for on the control socket");
+  const Result<void> sent = socket.write_json(Json{{"ok", true}}, kReplyMs);
+  if (!sent)
+    log_warning("control socket: a client did not take its answer: {}", sent.error().message);
+  // A second signal would end the process at once.
+  if (!stop_asked_.exchange(true)) ::kill(::getpid(), SIGTERM);
+  // stop() cuts it: until then the client waits.
+  (void)socket.read_line(kStopMs);
 }
 
 void ControlServer::serve_drain(LineSocket& socket, const std::string& disk_name) {

@@ -1,5 +1,5 @@
-// ControlServer: answers `latte status`, `latte drain` and `latte volume` on a unix socket, for the
-// user it runs as.
+// ControlServer: answers `latte status`, `latte drain`, `latte volume` and `latte serve --replace`
+// on a unix socket, for the user it runs as.
 //
 // One JSON document a line each way, one request a connection:
 //   {"command":"status"}              -> {"status":{...}}
@@ -7,12 +7,14 @@
 //   then {"ok":true}
 //   {"command":"volume","action":"ls"} and others (control_request.cc)
 //                                     -> {"progress":{}} every second, then {"volumes":[...]}
+//   {"command":"stop"}                -> {"ok":true}, then the process stops as by SIGTERM; the
+//   connection ends when no disk is served any more
 //   anything wrong                    -> {"error":"..."}
 //
 // Invariants:
 //  1. Whatever a client sends or does not send, its connection ends within the limits below, but
-//     for a drain or a change of volumes, which end with what they do; a client that leaves does
-//     not stop it.
+//     for a drain, a change of volumes or a stop, which end with what they do; a client that leaves
+//     does not stop it.
 // Thread rule: start() and stop() on one thread. A thread accepts, one more serves each connection.
 // Limits: kMaxConnections at a time, kMaxLineBytes a request, kRequestMs to send it, kReplyMs to
 // take a line.
@@ -67,10 +69,12 @@ class ControlServer {
   void serve_move(LineSocket& socket, const ControlRequest& request, const char* what,
                   const std::function<Result<std::string>(const std::string& disk)>& move);
   void serve_volume(LineSocket& socket, const VolumeCommand& command);
+  void serve_stop(LineSocket& socket);
 
   Server& server_;
   ListenSocket socket_;
   UniqueFd wake_;
+  std::atomic<bool> stop_asked_{false};
   std::list<Connection> connections_;  // the accepting thread's, until that has ended
   std::thread thread_;
 };

@@ -13,7 +13,7 @@
 
 namespace latte {
 namespace {
-constexpr auto kLockPause = std::chrono::milliseconds(50);
+constexpr auto kLockPause = std::chrono::milliseconds(5);
 }
 
 Result<std::unique_ptr<Node>> Node::open(const Config& config, Options options) {

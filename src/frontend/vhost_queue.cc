@@ -96,7 +96,7 @@ void VhostQueue::set_call(DriverCall* call) {
   if (call_ != nullptr) call_->call();
 }
 
-Task<void> VhostQueue::stop() {
+Task<void> VhostQueue::stop(Stop why) {
   stopping_ = true;
   reactor_.arm(*this);
   // Also what a server before this one left is done now: base() counts it as done. In a queue that
@@ -105,7 +105,7 @@ Task<void> VhostQueue::stop() {
   while (under_way_ > 0) co_await changed_.wait();
   if (!broken_) {
     publish();
-    if (!recovering_) ring_->close();
+    if (!recovering_ && why == Stop::asked) ring_->close();
   }
   unlink();  // the turn hook
   if (!kick_watch_.under_way) co_return;

@@ -80,8 +80,13 @@ class VhostQueue final : private TurnHook {
   void start();
   /// Takes no more (SET_VRING_ENABLE 0), or does again.
   void set_enabled(bool enabled);
+  /// Why a queue stops.
+  enum class Stop : uint8_t {
+    asked,  ///< by the front-end, which is told base() and begins there, or at 0
+    cut,    ///< connection or server end: the next server goes on by what the inflight region says
+  };
   /// Takes no more, waits for what is under way, publishes it, lets go of the descriptors.
-  Task<void> stop();
+  Task<void> stop(Stop why);
 
   /// Another table of guest memory; requests under way keep theirs.
   void set_memory(GuestMemoryRef memory);

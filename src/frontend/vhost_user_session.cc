@@ -57,7 +57,7 @@ Task<void> VhostUserSession::serve() {
   reactor_.spawn(watch_deadline());
   co_await receive_messages();
   begin_stop();
-  co_await stop_rings();
+  co_await stop_rings(VhostQueue::Stop::cut);
   deadline_.end();
   while (watching_ || note_.under_way) co_await changed_.wait();
   log_info("{} has left", channel_.who());
@@ -158,7 +158,7 @@ Task<Result<void>> VhostUserSession::handle(const Message& message, Descriptors&
       break;
     case Request::set_status:
       device_status_ = message.number;
-      if (device_status_ == 0) co_await stop_rings();
+      if (device_status_ == 0) co_await stop_rings(VhostQueue::Stop::asked);
       break;
     case Request::get_status:
       reply_ = Reply::number(message.request, device_status_);
@@ -210,7 +210,7 @@ Result<void> VhostUserSession::get_config(const Message& message) {
 }
 
 Task<void> VhostUserSession::reset() {
-  co_await stop_rings();
+  co_await stop_rings(VhostQueue::Stop::asked);
   for (Ring& ring : rings_) ring.forget();
   use_features(0);
   device_status_ = 0;

@@ -108,8 +108,8 @@ class VhostUserSession {
   Task<Result<void>> set_call(Ring& ring, bool has_fd, Descriptors& descriptors);
   Task<Result<void>> start_ring(uint32_t index, UniqueFd kick);
   Result<std::unique_ptr<Virtqueue>> make_virtqueue(uint32_t index) const;
-  Task<void> stop_ring(Ring& ring);
-  Task<void> stop_rings();
+  Task<void> stop_ring(Ring& ring, VhostQueue::Stop why);
+  Task<void> stop_rings(VhostQueue::Stop why);
   bool any_running() const;
   /// Has `function` done on the ring's reactor.
   template <typename Function>

@@ -124,7 +124,7 @@ Task<Result<void>> VhostUserSession::handle_ring(const Message& message, Descrip
       ring.base = message.value;
       break;
     case Request::get_vring_base:
-      co_await stop_ring(ring);
+      co_await stop_ring(ring, VhostQueue::Stop::asked);
       reply_ = Reply::ring_state(message.request, message.ring, ring.base);
       break;
     case Request::set_vring_kick:
@@ -160,7 +160,7 @@ Task<Result<void>> VhostUserSession::set_call(Ring& ring, bool has_fd, Descripto
 
 Task<Result<void>> VhostUserSession::start_ring(uint32_t index, UniqueFd kick) {
   Ring& ring = rings_[index];
-  co_await stop_ring(ring);
+  co_await stop_ring(ring, VhostQueue::Stop::asked);
   if (!is_event(kick.get())) co_return refused("the kick descriptor is no eventfd");
   if (regions_.empty() || ring.size == 0 || !ring.has_addresses)
     co_return refused(fmt::format("ring {} has no memory, size or addresses yet", index));
@@ -195,18 +195,18 @@ Result<std::unique_ptr<Virtqueue>> VhostUserSession::make_virtqueue(uint32_t ind
   return packed ? Virtqueue::make_packed(setup, memory) : Virtqueue::make_split(setup, memory);
 }
 
-Task<void> VhostUserSession::stop_ring(Ring& ring) {
+Task<void> VhostUserSession::stop_ring(Ring& ring, VhostQueue::Stop why) {
   if (!ring.queue) co_return;
-  const auto stop = [&ring]() -> Task<void> {
-    co_await ring.queue->stop();
+  const auto stop = [&ring, why]() -> Task<void> {
+    co_await ring.queue->stop(why);
     ring.base = ring.queue->base();
     ring.queue.reset();
   };
   co_await on_lane(ring, stop);
 }
 
-Task<void> VhostUserSession::stop_rings() {
-  for (Ring& ring : rings_) co_await stop_ring(ring);
+Task<void> VhostUserSession::stop_rings(VhostQueue::Stop why) {
+  for (Ring& ring : rings_) co_await stop_ring(ring, why);
 }
 
 }  // namespace latte::vhost

@@ -114,7 +114,8 @@ class Virtqueue {
   virtual uint32_t base() const = 0;
   /// Finds the rings in a changed table. False: they are no longer in it.
   virtual bool relocate(const GuestMemory& memory) = 0;
-  /// The ring stops in order: nothing is under way, base() is what counts.
+  /// The ring stops because the front-end asked for it: nothing is under way, base() is what
+  /// counts.
   virtual void close() {}
 
   /// Why it is broken.

@@ -173,6 +173,7 @@ TEST(ProgressText, HasShareRateAndTimeLeft) {
 TEST(ControlRequest, ReadsWhatThereIs) {
   using Command = ControlRequest::Command;
   EXPECT_EQ(parse_control_request("{\"command\":\"status\"}").value().command, Command::status);
+  EXPECT_EQ(parse_control_request("{\"command\":\"stop\"}").value().command, Command::stop);
   const auto drain = parse_control_request("{\"command\":\"drain\",\"disk\":\"db\",\"more\":1}");
   ASSERT_TRUE(drain);
   EXPECT_EQ(drain.value().command, Command::drain);
@@ -204,7 +205,7 @@ TEST(ControlRequest, ReadsVolumeCommands) {
 TEST(ControlRequest, RefusesTheRest) {
   for (const std::string& line :
        {std::string(), std::string("garbage"), std::string("7"), std::string("[]"),
-        std::string("{}"), std::string("{\"command\":5}"), std::string("{\"command\":\"stop\"}"),
+        std::string("{}"), std::string("{\"command\":5}"), std::string("{\"command\":\"start\"}"),
         std::string("{\"command\":\"drain\"}"), std::string("{\"command\":\"drain\",\"disk\":7}"),
         std::string("{\"command\":\"drain\",\"disk\":\"\"}"), std::string("\xff\xfe\0", 3),
         std::string(kMaxLineBytes, '['), "{\"command\":\"status\"}" + std::string("x")}) {

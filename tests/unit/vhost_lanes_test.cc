@@ -100,6 +100,10 @@ class Driver {
     for (int tries = 0; busy() && tries < 100; ++tries) take_all(100);
     EXPECT_FALSE(busy()) << "queue " << index_ << " lost requests";
   }
+  void kick() {
+    const uint64_t one = 1;
+    (void)!::write(kick_fd.get(), &one, sizeof(one));
+  }
   uint64_t done() const { return done_; }
   uint64_t fought_reads() const { return fought_reads_; }
 
@@ -178,10 +182,6 @@ class Driver {
       if (request.type == VIRTIO_BLK_T_DISCARD || request.type == VIRTIO_BLK_T_WRITE_ZEROES)
         version = 0;
     }
-  }
-  void kick() {
-    const uint64_t one = 1;
-    (void)!::write(kick_fd.get(), &one, sizeof(one));
   }
   void take_all(int wait_ms) {
     pollfd ready{call_fd.get(), POLLIN, 0};
@@ -315,6 +315,25 @@ class VhostLanes : public testing::Test {
                                      driver.call_fd.get()));
     }
   }
+  /// The home reactor's own, and the others' ways to it.
+  std::vector<VhostLane> lanes_to(BlockDevice& device,
+                                  std::vector<std::unique_ptr<RemoteDevice>>& remotes) {
+    UringReactor& home = *cores_[0].reactor;
+    std::vector<VhostLane> lanes{{&home, &device}};
+    for (size_t i = 1; i < cores_.size(); ++i) {
+      remotes.push_back(std::make_unique<RemoteDevice>(*cores_[i].reactor, home, device));
+      lanes.push_back({cores_[i].reactor.get(), remotes.back().get()});
+    }
+    return lanes;
+  }
+  /// A new driver with an empty ring, for a queue that does not run.
+  void start_afresh(uint32_t index) {
+    std::memset(memory_.data() + index * Driver::kAreaOfQueue, 0, 4096);
+    drivers_[index] = std::make_unique<Driver>(memory_, index);
+    Driver& driver = *drivers_[index];
+    ASSERT_TRUE(front_->start_ring(index, driver.ring, kRingSize, 0, driver.kick_fd.get(),
+                                   driver.call_fd.get()));
+  }
   /// Runs all drivers while `disturb` is called again and again.
   template <typename Disturb>
   void run(Disturb&& disturb, int rounds) {
@@ -332,7 +351,7 @@ class VhostLanes : public testing::Test {
       done += driver->done();
       EXPECT_GT(driver->fought_reads(), 10u);
     }
-    EXPECT_EQ(server_->requests(), done);
+    EXPECT_GE(server_->requests(), done);
   }
   /// What a front-end may do to a device under load.
   void disturb_rings(int round) {
@@ -431,11 +450,7 @@ TEST_F(VhostLanes, FrontEndsComeAndGo) {
   MemoryDevice memory(kVolumeBytes);
   SlowDevice device(home, memory, kMillisecond);
   std::vector<std::unique_ptr<RemoteDevice>> remotes;
-  std::vector<VhostLane> lanes{{&home, &device}};
-  for (size_t i = 1; i < cores_.size(); ++i) {
-    remotes.push_back(std::make_unique<RemoteDevice>(*cores_[i].reactor, home, device));
-    lanes.push_back({cores_[i].reactor.get(), remotes.back().get()});
-  }
+  const std::vector<VhostLane> lanes = lanes_to(device, remotes);
   serve(device, lanes);
   for (int round = 0; round < 20 && !HasFatalFailure(); ++round) {
     ::usleep(1000);
@@ -458,6 +473,51 @@ TEST_F(VhostLanes, FrontEndsComeAndGo) {
     ASSERT_TRUE(front_->ask(Request::get_queue_num).has_value());
   }
   call_on(home, [this] { return server_->stop(); });
+}
+
+// Memory that leaves while requests to it are under way on several reactors, and a queue that its
+// driver breaks: the other queues go on.
+TEST_F(VhostLanes, MemoryLeavesUnderIoAndOneQueueBreaks) {
+  for (Core& core : cores_) start_core(core);
+  UringReactor& home = *cores_[0].reactor;
+  MemoryDevice memory(kVolumeBytes);
+  SlowDevice device(home, memory, 20 * kMillisecond);
+  std::vector<std::unique_ptr<RemoteDevice>> remotes;
+  std::vector<VhostLane> lanes = lanes_to(device, remotes);
+  serve(device, lanes);
+  if (HasFatalFailure()) return;
+  SharedMemory more(1u << 20);
+  struct {
+    uint64_t padding = 0;
+    RegionDescription region;
+  } message;
+  message.region = more.description(kGuestBase + kMemoryBytes);
+  for (int round = 0; round < 10; ++round) {
+    ASSERT_TRUE(front_->send(static_cast<uint32_t>(Request::add_mem_reg), &message, sizeof(message),
+                             {more.fd()}));
+    ASSERT_TRUE(front_->ask(Request::get_queue_num).has_value());
+    for (uint32_t i = 0; i < kQueues; ++i) {
+      RequestSlot slot(memory_, i * Driver::kAreaOfQueue + (512u << 10));
+      auto buffers = slot.prepare(VIRTIO_BLK_T_IN, 0, 65536);
+      buffers[1].address = kGuestBase + kMemoryBytes + i * 65536;
+      ASSERT_TRUE(drivers_[i]->ring.add(buffers).has_value());
+      drivers_[i]->kick();
+    }
+    ::usleep(500);
+    ASSERT_TRUE(
+        front_->send(static_cast<uint32_t>(Request::rem_mem_reg), &message, sizeof(message)));
+    ASSERT_TRUE(front_->ask(Request::get_queue_num).has_value());
+    // Taken before or after: answered, or the queue is broken. Stopped and started it works.
+    for (uint32_t i = 0; i < kQueues; ++i) {
+      ASSERT_TRUE(front_->stop_ring(i).has_value());
+      start_afresh(i);
+    }
+  }
+  store_release(drivers_[1]->ring.available() + 1, uint16_t{5000});
+  drivers_[1]->kick();
+  std::swap(drivers_[1], drivers_[kQueues - 1]);
+  drivers_.pop_back();
+  run([](int) {}, 50);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "frontend/vhost_user_server.h"
 
+#include "frontend/vhost_user_session.h"
+
 #include <gtest/gtest.h>
 
 #include <array>
@@ -408,6 +410,98 @@ TEST_P(VhostHostileRing, IndirectInIndirect) {
     ring.descriptors()[0] = {guest_address(memory_, table), 16, VRING_DESC_F_INDIRECT, 0};
     ring.offer(0);
   });
+}
+
+TEST_P(VhostHostileRing, ChainBeyondTheLimit) {
+  break_it([this](SplitDriver& ring) {
+    constexpr uint16_t kEntries = kMaxChainDescriptors + 1;
+    auto* table = reinterpret_cast<Descriptor*>(slots_[1].data);
+    for (uint16_t i = 0; i < kEntries; ++i)
+      table[i] = {kGuestBase, 16, VRING_DESC_F_NEXT, static_cast<uint16_t>(i + 1)};
+    ring.descriptors()[0] = {guest_address(memory_, table), kEntries * sizeof(Descriptor),
+                             VRING_DESC_F_INDIRECT, 0};
+    ring.offer(0);
+  });
+}
+TEST_P(VhostHostileRing, LoopInATable) {
+  break_it([this](SplitDriver& ring) {
+    auto* table = reinterpret_cast<Descriptor*>(slots_[1].data);
+    table[0] = {kGuestBase, 16, VRING_DESC_F_NEXT, 1};
+    table[1] = {kGuestBase, 16, VRING_DESC_F_NEXT, 0};
+    ring.descriptors()[0] = {guest_address(memory_, table), 32, VRING_DESC_F_INDIRECT, 0};
+    ring.offer(0);
+  });
+}
+TEST_P(VhostHostileRing, TheSameBufferTwice) {
+  break_it([this](SplitDriver& ring) {
+    const auto buffers = slots_[0].prepare(VIRTIO_BLK_T_IN, 0, 4096);
+    const auto id = ring.add(buffers);
+    ring.offer(*id);
+  });
+}
+
+// What comes with a message is missing, too much, or no eventfd: that connection ends, or is told.
+TEST_P(VhostServerTest, DescriptorsMissingOrOfTheWrongKind) {
+  const UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+  int pipe[2];
+  ASSERT_EQ(::pipe(pipe), 0);
+  const UniqueFd pipe_read(pipe[0]);
+  const UniqueFd pipe_write(pipe[1]);
+  struct {
+    uint32_t count = 1;
+    uint32_t padding = 0;
+    RegionDescription region;
+  } table;
+  table.region = memory_.description();
+  const auto refused = [&](Request request, const void* payload, size_t size,
+                           std::vector<int> fds) {
+    return front_->connect() && front_->negotiate(kBasicFeatures) &&
+           front_->send(static_cast<uint32_t>(request), payload, size, std::move(fds)) &&
+           front_->hung_up();
+  };
+  const uint64_t ring_zero = 0;
+  const uint64_t without_fd = 1u << 8;
+  EXPECT_TRUE(refused(Request::set_mem_table, &table, sizeof(table), {}));
+  EXPECT_TRUE(refused(Request::set_mem_table, &table, sizeof(table), {memory_.fd(), memory_.fd()}));
+  EXPECT_TRUE(refused(Request::set_mem_table, &table, sizeof(table), {pipe_read.get()}));
+  EXPECT_TRUE(refused(Request::set_mem_table, &table, sizeof(table), {event.get()}));
+  EXPECT_TRUE(refused(Request::set_mem_table, &table, sizeof(table),
+                      std::vector<int>(kMaxDescriptors + 1, memory_.fd())));
+  EXPECT_TRUE(refused(Request::set_vring_kick, &ring_zero, sizeof(ring_zero), {}));
+  EXPECT_TRUE(refused(Request::set_vring_kick, &without_fd, sizeof(without_fd), {}));
+  EXPECT_TRUE(refused(Request::set_vring_kick, &ring_zero, sizeof(ring_zero), {pipe_read.get()}));
+  EXPECT_TRUE(refused(Request::set_vring_call, &ring_zero, sizeof(ring_zero), {memory_.fd()}));
+  EXPECT_TRUE(refused(Request::set_backend_req_fd, nullptr, 0, {}));
+  InflightDescription inflight{1u << 20, 0, 1, kRingSize};
+  EXPECT_TRUE(refused(Request::set_inflight_fd, &inflight, sizeof(inflight), {}));
+  EXPECT_TRUE(refused(Request::set_inflight_fd, &inflight, sizeof(inflight), {event.get()}));
+  // More memory than the file has, and an end beyond 2^64.
+  table.region.size = kMemoryBytes + 4096;
+  EXPECT_TRUE(refused(Request::set_mem_table, &table, sizeof(table), {memory_.fd()}));
+  table.region.guest_address = UINT64_MAX - 4096;
+  EXPECT_TRUE(refused(Request::set_mem_table, &table, sizeof(table), {memory_.fd()}));
+  set_up();
+  EXPECT_EQ(run(slots_[0].prepare(VIRTIO_BLK_T_FLUSH, 0, 0)), VIRTIO_BLK_S_OK);
+}
+
+// One that says nothing, or half a message, does not keep others out for ever.
+TEST_P(VhostServerTest, SilentFrontEndsAreSentAway) {
+  constexpr int kPatienceMs = static_cast<int>((kFirstMessageNs + kSecond) / kMillisecond);
+  FrontEnd half(directory_ + "/sock");
+  ASSERT_TRUE(half.connect());
+  const Header header{static_cast<uint32_t>(Request::set_features), kFlagVersion, 8};
+  ASSERT_EQ(::send(half.fd(), &header, sizeof(header), 0), ssize_t{sizeof(header)});
+  pollfd ready{half.fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&ready, 1, kPatienceMs), 1);
+  EXPECT_TRUE(half.hung_up());
+  if (GetParam()) return;  // once is enough
+  FrontEnd silent(directory_ + "/sock");
+  ASSERT_TRUE(silent.connect());
+  ready.fd = silent.fd();
+  EXPECT_EQ(::poll(&ready, 1, kPatienceMs), 1);
+  EXPECT_TRUE(silent.hung_up());
+  set_up();
+  EXPECT_EQ(run(slots_[0].prepare(VIRTIO_BLK_T_FLUSH, 0, 0)), VIRTIO_BLK_S_OK);
 }
 
 }  // namespace
