@@ -5,6 +5,7 @@ Everything here ends by process id; nothing under /etc or /var/lib/ceph is touch
 """
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import uuid
 START_WAIT_S = 90
 COMMAND_WAIT_S = 60
 END_WAIT_S = 30
+PORT_TRIES = 50
 PROGRAMS = ("ceph-mon", "ceph-osd", "ceph-authtool", "monmaptool", "ceph", "rbd")
 
 CONF = """[global]
@@ -66,8 +68,10 @@ def missing_programs():
 
 
 def free_ports():
-    """The first of a row of ports that nobody listens on."""
-    for first in range(21000, 30000, 100):
+    """The first of a hundred ports of which the first few are free. At random: a cluster that is stopped comes back
+    to its own, and another one should not be there meanwhile."""
+    for _ in range(PORT_TRIES):
+        first = random.randrange(210, 310) * 100
         try:
             for port in (first, first + 10, first + 11):
                 with socket.socket() as probe:
