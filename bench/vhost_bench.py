@@ -3,6 +3,7 @@
 The client is fio's libblkio engine: a vhost-user-blk driver without a virtual machine. Distributions build
 fio without it; build fio against libblkio and name the binary with --fio.
 """
+import argparse
 import json
 import os
 import subprocess
@@ -15,6 +16,17 @@ from latte_host import Server  # noqa: E402  pylint: disable=wrong-import-positi
 SOCKET_WAIT_S = 60
 SHIP_WAIT_S = 120
 QUEUE_SIZE = 256
+
+
+def arguments(text, rounds):
+    """A parser with what all of these benchmarks take."""
+    parser = argparse.ArgumentParser(description=text,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fio", required=True, help="a fio that has the libblkio engine")
+    parser.add_argument("--latte", required=True)
+    parser.add_argument("--dir", default=None, help="where to work; on the file system to measure")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    return parser
 
 
 class Fio:

@@ -9,13 +9,13 @@ to qemu are printed. fio's libblkio engine is the client (vhost_bench.py).
 
   bench/vhost_compare.py --fio FIO --latte build/release/latte [--dir DIR] [--rounds 5] [--seconds 1]
 """
-import argparse
 import os
 import shutil
 import statistics
 import tempfile
 
-from vhost_bench import (Fio, hybrid_table, local_table, start_latte, start_qemu, wait_shipped)
+from vhost_bench import (Fio, arguments, hybrid_table, local_table, start_latte, start_qemu,
+                         wait_shipped)
 
 SIZE = 1 << 30
 # label, fio's rw, block, depth. A round begins with the whole disk written from its start to its end.
@@ -60,12 +60,7 @@ def report(options, results, chosen):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fio", required=True, help="a fio that has the libblkio engine")
-    parser.add_argument("--latte", required=True)
-    parser.add_argument("--dir", default=None, help="where to work; on the file system to measure")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = arguments(__doc__, 5)
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--only", default="", help="only workloads whose label has this text")
     parser.add_argument("--wait-mode", default="eventfd", choices=["block", "eventfd", "loop"],

@@ -10,7 +10,6 @@ fio's libblkio engine is the client (vhost_bench.py).
   bench/vhost_cpu.py --fio FIO --latte build/release/latte \\
     --device-server build/release/tests/system/vhost_device_server [--dir DIR] [--rounds 3] [--seconds 2]
 """
-import argparse
 import os
 import shutil
 import statistics
@@ -18,7 +17,7 @@ import subprocess
 import tempfile
 import time
 
-from vhost_bench import Fio, local_table, start_latte
+from vhost_bench import Fio, arguments, local_table, start_latte
 
 DISKS = 8
 SIZE = 64 << 20
@@ -97,13 +96,8 @@ def compare(options, fio, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fio", required=True, help="a fio that has the libblkio engine")
-    parser.add_argument("--latte", required=True)
+    parser = arguments(__doc__, 3)
     parser.add_argument("--device-server", required=True)
-    parser.add_argument("--dir", default=None, help="where to work")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2)
     options = parser.parse_args()
     fio = Fio(options.fio)

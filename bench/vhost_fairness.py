@@ -5,17 +5,17 @@ alone and beside the reader. Rounds, medians. fio's libblkio engine is the clien
 
   bench/vhost_fairness.py --fio FIO --latte build/release/latte [--dir DIR] [--kind local] [--rounds 3]
 """
-import argparse
 import os
 import shutil
 import statistics
 import tempfile
 import time
 
-from vhost_bench import Fio, hybrid_table, local_table, start_latte
+from vhost_bench import Fio, arguments, hybrid_table, local_table, start_latte
 
 SIZE = 1 << 30
 WRITER = ("write", "128k", 32)
+IDLE_S = 1.5   # until the reader counts as idle
 START_S = 1.0  # until a client has connected and its load is steady
 
 
@@ -30,6 +30,7 @@ def read_for(fio, path, seconds):
 def one_round(fio, reader, writer, seconds):
     """The reader's results by phase, and the writer's MiB/s alone and beside the reader."""
     reads = {"before": read_for(fio, reader, seconds)}
+    time.sleep(IDLE_S)
     alone = fio.run(writer, *WRITER, SIZE, seconds)
     load = fio.start(writer, *WRITER, SIZE, "--time_based", f"--runtime={seconds + 2 * START_S}")
     time.sleep(START_S)
@@ -40,13 +41,8 @@ def one_round(fio, reader, writer, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fio", required=True, help="a fio that has the libblkio engine")
-    parser.add_argument("--latte", required=True)
-    parser.add_argument("--dir", default=None, help="where to work; on the file system to measure")
+    parser = arguments(__doc__, 3)
     parser.add_argument("--kind", default="local", choices=["local", "hybrid"])
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2)
     options = parser.parse_args()
     fio = Fio(options.fio)
