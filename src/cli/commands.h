@@ -41,6 +41,10 @@ struct ReplayArguments {
   std::string event = "Q";
   std::string html_file{};
   bool lenient = false;
+  bool engine = false;
+  std::string drive = "gen4";
+  std::string cloud = "ebs";
+  double speed = 1;
   uint64_t seed = 1;
   unsigned jobs = 0;
 };

@@ -196,7 +196,8 @@ const CommandHelp kReplayHelp = {
 (iolog 2 and 3) and blkparse, plain or packed with zstd or gzip, and says for every policy and cache size
 which share of the blocks read was in the cache and how many blocks were written to it because of reads.
 Policies: fifo, lru, arc, s3fifo, second-miss, belady (a bound: it knows the future), ours. Results depend
-on trace, options and seed only. A bad record ends the run with its line; --lenient skips and counts it.
+on trace, options and seed only. With --engine the requests run through the engine itself, in virtual time on
+models of a drive and a cloud disk (docs/reference/replay.md). A bad record ends the run with its line; --lenient skips and counts it.
 
 EXIT STATUS
   0   done

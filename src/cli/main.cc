@@ -110,6 +110,13 @@ void add_replay_options(CLI::App& sub, Arguments& arguments) {
   sub.add_flag("--lenient", replay.lenient, "Skip bad records and count them");
   sub.add_option("--seed", replay.seed, "For policies that draw lots")->capture_default_str();
   sub.add_option("--jobs", replay.jobs, "Threads; one a core if left out");
+  sub.add_flag("--engine", replay.engine,
+               "Through the engine, in virtual time; sizes are the pool's");
+  sub.add_option("--drive", replay.drive, "With --engine: gen3 or gen4")->capture_default_str();
+  sub.add_option("--cloud", replay.cloud, "With --engine: ebs, ebsx, gp2, gp3 or essd")
+      ->capture_default_str();
+  sub.add_option("--speed", replay.speed, "With --engine: times faster than the trace")
+      ->capture_default_str();
   sub.add_option("--html", replay.html_file, "Write a page with plots to this file");
   sub.add_flag("--json", arguments.json, "Print JSON (docs/reference/replay.md) on one line");
 }

@@ -8,13 +8,18 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/logging.h"
 #include "cli/commands.h"
 #include "replay/block_trace.h"
 #include "replay/cache_replay.h"
 #include "replay/cache_report.h"
+#include "replay/engine_replay.h"
+#include "replay/engine_report.h"
 
 namespace latte {
 namespace {
+
+constexpr double kMostSpeed = 1e6;
 
 /// Says on a terminal how far a trace is; nothing elsewhere.
 class ReplayProgress {
@@ -81,12 +86,90 @@ Result<void> write_file(const std::string& path, const std::string& text) {
   return Error{Errc::io, fmt::format("{}: can't be written: {}", path, std::strerror(errno))};
 }
 
+/// Prints or writes what was found.
+template <typename Results>
+int tell(const Arguments& arguments, const Results& results) {
+  const ReplayArguments& wanted = arguments.replay;
+  if (arguments.json) fmt::print("{}\n", replay::to_json(results, wanted.seed));
+  if (wanted.html_file.empty()) return kExitOk;
+  const auto written = write_file(wanted.html_file, replay::to_html(results, wanted.seed));
+  return written ? kExitOk : report(written.error(), kExitFailed);
+}
+
+/// Seed, speed and models, without the pool's size.
+Result<replay::EngineReplayOptions> engine_options(const ReplayArguments& wanted) {
+  constexpr std::pair<std::string_view, model::NvmeOptions (*)()> kDrives[] = {
+      {"gen3", model::nvme_gen3}, {"gen4", model::nvme_gen4}};
+  constexpr std::pair<std::string_view, model::CloudOptions (*)()> kClouds[] = {
+      {"ebs", model::cloud_ebs},
+      {"ebsx", model::cloud_ebsx},
+      {"gp2", model::cloud_gp2},
+      {"gp3", model::cloud_gp3},
+      {"essd", model::cloud_essd}};
+  replay::EngineReplayOptions options;
+  options.seed = wanted.seed;
+  options.speed = wanted.speed;
+  if (!(wanted.speed > 0 && wanted.speed <= kMostSpeed))
+    return Error{Errc::invalid, fmt::format("--speed {}: give a number above 0, at most {}",
+                                            wanted.speed, kMostSpeed)};
+  bool drive_known = false, cloud_known = false;
+  for (const auto& [name, make] : kDrives)
+    if (name == wanted.drive) options.drive = make(), drive_known = true;
+  for (const auto& [name, make] : kClouds)
+    if (name == wanted.cloud) options.cloud = make(), cloud_known = true;
+  if (!drive_known)
+    return Error{Errc::invalid, fmt::format("--drive {}: it is gen3 or gen4", wanted.drive)};
+  if (!cloud_known)
+    return Error{Errc::invalid,
+                 fmt::format("--cloud {}: it is one of ebs, ebsx, gp2, gp3, essd", wanted.cloud)};
+  return options;
+}
+
+Result<replay::EngineResult> run_trace(const std::string& path, const ReplayArguments& wanted,
+                                       replay::EngineReplayOptions options,
+                                       const trace::TraceOptions& trace_read) {
+  ReplayProgress reading("reading " + path);
+  auto loaded = replay::load_request_trace(path, trace_read, std::ref(reading));
+  if (!loaded) return loaded.error();
+  replay::EngineResult result{loaded.value().name, wanted.speed, {}};
+  for (const std::string& text : wanted.sizes) {
+    const auto size = replay::parse_cache_size(text);
+    if (!size) return size.error();
+    options.pool_bytes =
+        size.value().share > 0
+            ? static_cast<uint64_t>(size.value().share *
+                                    static_cast<double>(loaded.value().footprint_bytes))
+            : size.value().bytes;
+    ReplayProgress replaying("replaying " + path);
+    auto run = replay::replay_engine(loaded.value(), options, std::ref(replaying));
+    if (!run) return run.error();
+    result.runs.push_back(run.take());
+  }
+  return result;
+}
+
+int run_engine(const Arguments& arguments, const trace::TraceOptions& trace_read) {
+  const ReplayArguments& wanted = arguments.replay;
+  const auto options = engine_options(wanted);
+  if (!options) return report(options.error(), kExitCannotRun);
+  set_log_level(LogLevel::warning);
+  std::vector<replay::EngineResult> results;
+  for (const std::string& path : wanted.traces) {
+    auto result = run_trace(path, wanted, options.value(), trace_read);
+    if (!result) return report(result.error(), kExitFailed);
+    results.push_back(result.take());
+    if (!arguments.json) fmt::print("{}", replay::to_table(results.back()));
+  }
+  return tell(arguments, results);
+}
+
 }  // namespace
 
 int run_replay(const Arguments& arguments) {
   const ReplayArguments& wanted = arguments.replay;
   const auto trace_read = trace_options(wanted);
   if (!trace_read) return report(trace_read.error(), kExitCannotRun);
+  if (wanted.engine) return run_engine(arguments, trace_read.value());
   const auto options = replay_options(wanted);
   if (!options) return report(options.error(), kExitCannotRun);
   std::vector<replay::CacheResult> results;
@@ -102,12 +185,7 @@ int run_replay(const Arguments& arguments) {
                  loaded.value().counts.first_skipped);
     if (!arguments.json) fmt::print("{}", replay::to_table(results.back()));
   }
-  if (arguments.json) fmt::print("{}\n", replay::to_json(results, wanted.seed));
-  if (!wanted.html_file.empty()) {
-    const auto written = write_file(wanted.html_file, replay::to_html(results, wanted.seed));
-    if (!written) return report(written.error(), kExitFailed);
-  }
-  return kExitOk;
+  return tell(arguments, results);
 }
 
 }  // namespace latte

@@ -9,15 +9,6 @@ namespace {
 
 constexpr uint64_t kProgressEvery = 1u << 16;
 
-/// "/a/b/arc_P2.csv.zst": "arc_P2".
-std::string base_name(const std::string& path) {
-  std::string name = path.substr(path.rfind('/') + 1);
-  for (const char* ending : {".zst", ".gz", ".csv", ".txt", ".vscsi", ".log"})
-    if (name.size() > std::string_view(ending).size() && name.ends_with(ending))
-      name.resize(name.size() - std::string_view(ending).size());
-  return name;
-}
-
 /// Gives blocks their numbers and cuts requests into them.
 class Loader {
  public:
@@ -51,13 +42,21 @@ class Loader {
 
 }  // namespace
 
+std::string trace_name(const std::string& path) {
+  std::string name = path.substr(path.rfind('/') + 1);
+  for (const char* ending : {".zst", ".gz", ".csv", ".txt", ".vscsi", ".log"})
+    if (name.size() > std::string_view(ending).size() && name.ends_with(ending))
+      name.resize(name.size() - std::string_view(ending).size());
+  return name;
+}
+
 Result<BlockTrace> load_block_trace(const std::string& path, const trace::TraceOptions& options,
                                     const OnProgress& on_progress) {
   auto opened = trace::TraceReader::open(path, options);
   if (!opened) return opened.error();
   trace::TraceReader& reader = *opened.value();
   BlockTrace result;
-  result.name = base_name(path);
+  result.name = trace_name(path);
   Loader loader(result);
   trace::TraceRecord record;
   for (;;) {

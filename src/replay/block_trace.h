@@ -30,6 +30,9 @@ struct BlockTrace {
   trace::TraceCounts counts;
 };
 
+/// What a trace is called in reports: "/a/b/arc_P2.csv.zst" is "arc_P2".
+std::string trace_name(const std::string& path);
+
 /// Called now and then with the share that is done, 0 to 1.
 using OnProgress = std::function<void(double share)>;
 

@@ -21,6 +21,7 @@ constexpr double kLeft = 62;
 constexpr double kRight = 16;
 constexpr double kTop = 34;
 constexpr double kHeight = 240;  // of the area
+constexpr double kBelow = 74;    // between the area and the legend
 constexpr double kLegendLine = 18;
 constexpr double kLegendColumn = 142;
 constexpr double kPlotWidth = kWidth - kLeft - kRight;
@@ -55,7 +56,7 @@ double y_at(const Axis& axis, double value) { return kTop + kHeight * (1 - axis.
 std::string open_svg(const std::string& title, size_t legend_items) {
   const auto columns = static_cast<size_t>(kPlotWidth / kLegendColumn);
   const auto lines = static_cast<double>((legend_items + columns - 1) / columns);
-  const double height = kTop + kHeight + 52 + lines * kLegendLine;
+  const double height = kTop + kHeight + kBelow + lines * kLegendLine;
   return fmt::format(
       "<svg viewBox=\"0 0 {} {}\" width=\"{}\" role=\"img\" aria-label=\"{}\">\n"
       "<text x=\"{}\" y=\"18\" class=\"t\">{}</text>\n",
@@ -84,12 +85,19 @@ std::string x_text(double x, double y, const std::string& text) {
                      escape_html(text));
 }
 
+/// Under a bar, which may be narrower than its name.
+std::string slanted(double x, double y, const std::string& text) {
+  return fmt::format(
+      "<text transform=\"translate({:.1f} {:.1f}) rotate(-35)\" text-anchor=\"end\">{}</text>\n", x,
+      y, escape_html(text));
+}
+
 std::string legend(const std::vector<std::string>& names) {
   std::string svg;
   const auto columns = static_cast<size_t>(kPlotWidth / kLegendColumn);
   for (size_t i = 0; i < names.size(); ++i) {
     const double x = kLeft + static_cast<double>(i % columns) * kLegendColumn;
-    const double y = kTop + kHeight + 58 + static_cast<double>(i / columns) * kLegendLine;
+    const double y = kTop + kHeight + kBelow + 6 + static_cast<double>(i / columns) * kLegendLine;
     svg += fmt::format(
         "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"12\" height=\"8\" fill=\"{}\"/>"
         "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
@@ -105,6 +113,29 @@ Axis axis_up_to(double highest) {
   return {0, std::ceil(highest / step - 1e-9) * step};
 }
 
+/// Numbers under the x axis; `x_at` says where a value lies.
+template <typename Place>
+std::string x_ticks(const Axis& axis, bool logarithmic, const Place& x_at) {
+  std::string svg;
+  const double step = logarithmic ? 1 : tick_step(axis.high - axis.low);
+  for (double at = axis.low; at <= axis.high + step * 1e-6; at += step) {
+    const double value = logarithmic ? std::pow(10, at) : at;
+    svg += x_text(x_at(value), kTop + kHeight + 16, tick_text(value));
+  }
+  return svg;
+}
+
+/// Whole powers of ten around the values.
+Axis log_axis(const std::vector<PlotSeries>& all) {
+  double low = 1e300, high = 0;
+  for (const PlotSeries& series : all)
+    for (const auto& point : series.points)
+      if (point.first > 0) low = std::min(low, point.first), high = std::max(high, point.first);
+  if (high <= 0) return {0, 1};
+  const double first = std::floor(std::log10(low));
+  return {first, std::max(first + 1, std::ceil(std::log10(high)))};
+}
+
 }  // namespace
 
 std::string to_svg(const LinePlot& plot) {
@@ -115,17 +146,19 @@ std::string to_svg(const LinePlot& plot) {
     for (const auto& [x, y] : series.points)
       most_x = std::max(most_x, x), most_y = std::max(most_y, y);
   }
-  const Axis x_axis = axis_up_to(most_x), value_axis = axis_up_to(most_y);
-  const auto x_at = [&](double x) { return kLeft + kPlotWidth * x_axis.share(x); };
+  const Axis x_axis = plot.log_x ? log_axis(plot.series) : axis_up_to(most_x);
+  const Axis value_axis = axis_up_to(most_y);
+  const auto x_at = [&](double x) {
+    return kLeft + kPlotWidth * x_axis.share(plot.log_x ? std::log10(x) : x);
+  };
   std::string svg = open_svg(plot.title, names.size()) + y_axis(value_axis, plot.y_label);
-  const double step = tick_step(x_axis.high);
-  for (double x = 0; x <= x_axis.high + step * 1e-6; x += step)
-    svg += x_text(x_at(x), kTop + kHeight + 16, tick_text(x));
+  svg += x_ticks(x_axis, plot.log_x, x_at);
   svg += x_text(kLeft + kPlotWidth / 2, kTop + kHeight + 34, plot.x_label);
   for (size_t i = 0; i < plot.series.size(); ++i) {
     const char* colour = kColours[i % kPlotColours];
     std::string line, dots;
     for (const auto& [x, y] : plot.series[i].points) {
+      if (plot.log_x && x <= 0) continue;
       line += fmt::format("{:.1f},{:.1f} ", x_at(x), y_at(value_axis, y));
       dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.5\" fill=\"{}\"/>", x_at(x),
                           y_at(value_axis, y), colour);
@@ -154,7 +187,7 @@ std::string to_svg(const BarPlot& plot) {
   double x = kLeft + slot / 2;
   for (const BarPlot::Group& group : plot.groups) {
     const double width = slot * static_cast<double>(group.bars.size());
-    svg += x_text(x + width / 2, kTop + kHeight + 34, group.label);
+    svg += x_text(x + width / 2, kTop + kHeight + 60, group.label);
     for (const BarPlot::Bar& bar : group.bars) {
       double sum = 0;
       for (size_t i = 0; i < bar.parts.size(); ++i) {
@@ -164,7 +197,7 @@ std::string to_svg(const BarPlot& plot) {
             x + slot * 0.1, top, slot * 0.8, y_at(axis, sum) - top, kColours[i % kPlotColours]);
         sum += bar.parts[i];
       }
-      svg += x_text(x + slot / 2, kTop + kHeight + 16, bar.label);
+      svg += slanted(x + slot / 2, kTop + kHeight + 14, bar.label);
       x += slot;
     }
     x += slot;

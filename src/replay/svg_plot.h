@@ -21,6 +21,7 @@ struct LinePlot {
   std::string x_label;
   std::string y_label;
   std::vector<PlotSeries> series;  ///< at most kPlotColours have colours of their own
+  bool log_x = false;              ///< x by powers of ten; what is not above 0 is left out
 };
 
 /// Bars beside each other in groups, each cut into parts one above another.

@@ -1,0 +1,193 @@
+#include "replay/engine_report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "base/html_escape.h"
+#include "base/units.h"
+#include "replay/html_page.h"
+#include "replay/svg_plot.h"
+
+namespace latte::replay {
+namespace {
+
+constexpr double kMebibyte = 1 << 20;
+/// Percentiles at which a CDF is drawn.
+constexpr double kCdfPoints[] = {0.001, 0.01, 0.05, 0.1,  0.2,  0.3,  0.4,   0.5,   0.6,   0.7,
+                                 0.8,   0.85, 0.9,  0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999};
+
+double us(uint64_t ns) { return static_cast<double>(ns) / kMicrosecond; }
+double mib(uint64_t bytes) { return static_cast<double>(bytes) / kMebibyte; }
+
+double mean_us(const Histogram& latency) {
+  return latency.count() == 0 ? 0 : us(latency.sum_ns()) / static_cast<double>(latency.count());
+}
+
+const DiskStats& disk_of(const EngineRun& run) {
+  LATTE_CHECK(run.stats.disks.size() == 1);
+  return run.stats.disks.front();
+}
+
+double hit_ratio(const EngineRun& run) {
+  const DiskStats& disk = disk_of(run);
+  const uint64_t all = disk.read_hit_blocks + disk.read_miss_blocks;
+  return all == 0 ? 0 : static_cast<double>(disk.read_hit_blocks) / static_cast<double>(all);
+}
+
+double blocks_a_second(const EngineRun& run) {
+  return run.seconds <= 0 ? 0 : static_cast<double>(run.blocks) / run.seconds;
+}
+
+std::string size_name(const EngineRun& run) {
+  return fmt::format("{:.0f} MiB", mib(run.pool_bytes));
+}
+
+void add_cdf(LinePlot& plot, const std::string& name, const Histogram& latency) {
+  if (latency.count() == 0) return;
+  PlotSeries series{name, {}, false};
+  for (const double point : kCdfPoints)
+    series.points.emplace_back(us(latency.quantile_ns(point)), point);
+  plot.series.push_back(std::move(series));
+}
+
+std::string cdf_plot(const EngineResult& result) {
+  LinePlot plot{"Latency, share of requests done within", "us", "share", {}, true};
+  for (const EngineRun& run : result.runs) {
+    add_cdf(plot, "reads, " + size_name(run), disk_of(run).read_latency);
+    add_cdf(plot, "writes, " + size_name(run), disk_of(run).write_latency);
+  }
+  return to_svg(plot);
+}
+
+std::string time_plot(const EngineResult& result) {
+  LinePlot plot{"Latency over time, p50 and p99 of all requests", "s", "us", {}, false};
+  for (const EngineRun& run : result.runs) {
+    PlotSeries middle{"p50, " + size_name(run), {}, true},
+        high{"p99, " + size_name(run), {}, false};
+    for (const TimeSlice& slice : run.slices) {
+      if (slice.latency.count() == 0) continue;
+      const double second = static_cast<double>(slice.begin_ns) / kSecond;
+      middle.points.emplace_back(second, us(slice.latency.quantile_ns(0.5)));
+      high.points.emplace_back(second, us(slice.latency.quantile_ns(0.99)));
+    }
+    plot.series.push_back(std::move(middle));
+    plot.series.push_back(std::move(high));
+  }
+  return to_svg(plot);
+}
+
+std::string percentile_plot(const EngineResult& result) {
+  BarPlot plot{"Latency percentiles", "us", {"latency"}, {}};
+  for (const EngineRun& run : result.runs)
+    for (const bool reads : {true, false}) {
+      const Histogram& latency = reads ? disk_of(run).read_latency : disk_of(run).write_latency;
+      if (latency.count() == 0) continue;
+      BarPlot::Group group{fmt::format("{}, {}", reads ? "reads" : "writes", size_name(run)), {}};
+      for (const auto& [name, point] : {std::pair{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}})
+        group.bars.push_back({name, {us(latency.quantile_ns(point))}});
+      plot.groups.push_back(std::move(group));
+    }
+  return to_svg(plot);
+}
+
+std::string write_plot(const EngineResult& result) {
+  BarPlot plot{"Written to the pool, by cause",
+               "MiB",
+               {"clients", "admission", "reinsertion", "metadata"},
+               {}};
+  BarPlot::Group group{"pool", {}};
+  for (const EngineRun& run : result.runs) {
+    const PoolWrites& written = run.stats.pool.written;
+    group.bars.push_back({size_name(run),
+                          {mib(written.user), mib(written.admission), mib(written.reinsertion),
+                           mib(written.metadata)}});
+  }
+  plot.groups.push_back(std::move(group));
+  return to_svg(plot);
+}
+
+nlohmann::ordered_json latency_json(const Histogram& latency) {
+  return {{"count", latency.count()},
+          {"mean_us", mean_us(latency)},
+          {"p50_us", us(latency.quantile_ns(0.5))},
+          {"p99_us", us(latency.quantile_ns(0.99))},
+          {"p999_us", us(latency.quantile_ns(0.999))}};
+}
+
+nlohmann::ordered_json run_json(const EngineRun& run) {
+  const DiskStats& disk = disk_of(run);
+  const PoolWrites& written = run.stats.pool.written;
+  return {{"pool_bytes", run.pool_bytes},
+          {"requests", run.requests},
+          {"late", run.late},
+          {"failed", run.failed},
+          {"virtual_seconds", static_cast<double>(run.virtual_ns) / kSecond},
+          {"event_hash", fmt::format("{:016x}", run.hash)},
+          {"read_hit_ratio", hit_ratio(run)},
+          {"read", latency_json(disk.read_latency)},
+          {"write", latency_json(disk.write_latency)},
+          {"pool_written_bytes",
+           {{"user", written.user},
+            {"admission", written.admission},
+            {"reinsertion", written.reinsertion},
+            {"metadata", written.metadata}}},
+          {"cloud",
+           {{"reads", disk.cloud.reads},
+            {"writes", disk.cloud.writes},
+            {"read_bytes", disk.cloud.read_bytes},
+            {"write_bytes", disk.cloud.write_bytes}}},
+          {"blocks_per_second", blocks_a_second(run)}};
+}
+
+}  // namespace
+
+std::string to_table(const EngineResult& result) {
+  std::string text =
+      fmt::format("{}, at {:g} times its pace, through the engine\n", result.trace, result.speed);
+  text += fmt::format("  {:>10} {:>9} {:>26} {:>26} {:>24} {:>10} {:>7} {:>9}\n", "pool",
+                      "read hits", "reads: mean/p99/p99.9 us", "writes: mean/p99/p99.9 us",
+                      "pool: user/other MiB", "cloud ops", "late", "blocks/s");
+  const auto three = [](const Histogram& latency) {
+    return fmt::format("{:.0f}/{:.0f}/{:.0f}", mean_us(latency), us(latency.quantile_ns(0.99)),
+                       us(latency.quantile_ns(0.999)));
+  };
+  for (const EngineRun& run : result.runs) {
+    const DiskStats& disk = disk_of(run);
+    const PoolWrites& written = run.stats.pool.written;
+    text += fmt::format(
+        "  {:>10} {:>9.4f} {:>26} {:>26} {:>24} {:>10} {:>7} {:>9.0f}\n", size_name(run),
+        hit_ratio(run), three(disk.read_latency), three(disk.write_latency),
+        fmt::format("{:.0f}/{:.0f}", mib(written.user),
+                    mib(written.admission + written.reinsertion + written.metadata)),
+        disk.cloud.reads + disk.cloud.writes, run.late, blocks_a_second(run));
+    if (run.failed > 0) text += fmt::format("  {} requests failed\n", run.failed);
+  }
+  return text;
+}
+
+std::string to_json(const std::vector<EngineResult>& results, uint64_t seed) {
+  nlohmann::ordered_json all;
+  all["seed"] = seed;
+  all["traces"] = nlohmann::ordered_json::array();
+  for (const EngineResult& result : results) {
+    nlohmann::ordered_json item{{"trace", result.trace}, {"speed", result.speed}};
+    item["runs"] = nlohmann::ordered_json::array();
+    for (const EngineRun& run : result.runs) item["runs"].push_back(run_json(run));
+    all["traces"].push_back(std::move(item));
+  }
+  return dump_json(all);
+}
+
+std::string to_html(const std::vector<EngineResult>& results, uint64_t seed) {
+  std::string body = "<p>The engine in virtual time, on models of a drive and a cloud disk.</p>\n";
+  for (const EngineResult& result : results) {
+    body += fmt::format("<h2>{}</h2>\n<div class=\"p\">\n", escape_html(result.trace));
+    body += percentile_plot(result) + cdf_plot(result) + time_plot(result) + write_plot(result);
+    body += fmt::format("</div>\n<pre>{}</pre>\n", escape_html(to_table(result)));
+  }
+  return html_page("latte replay: the engine", seed, body);
+}
+
+}  // namespace latte::replay
