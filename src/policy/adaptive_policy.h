@@ -28,7 +28,7 @@ class AdaptivePolicy final : public CachePolicy {
   static constexpr uint64_t kLeastSample = 512;  // blocks of a small cache's capacity
   static constexpr size_t kFirstMode = 0;
   static constexpr double kLead = 0.01;
-  static constexpr double kSure = 2;      // and by as many standard deviations of a count
+  static constexpr double kSure = 3;      // and by as many standard deviations of a count
   static constexpr uint64_t kLooks = 16;  // at the score, while as many accesses as blocks go by
 
   bool touch(const CacheAccess& access) override;
