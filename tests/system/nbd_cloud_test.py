@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A disk whose cloud is an NBD server: nbdkit, with its filters as the server that misbehaves, killed and
 restarted. Needs nbdkit and python3-libnbd.
 
@@ -119,15 +119,15 @@ def misbehave(latte, cloud, config, directory):
                        []][round_number]
             cloud.start(*filters)
             work.write(handle, 200)
-        calm(server)
+        cloud_traffic = calm(server)["cloud"]
+        print(f"operations: {cloud_traffic['writes']} writes for {cloud_traffic['write_bytes'] >> 20} MiB, "
+              f"{cloud_traffic['errors']} failed attempts")
         work.check(handle, "after restarts, errors and delays")
         server.kill()
         server = Server(latte, config, subprocess.DEVNULL)
         handle = connect(f"nbd+unix:///db?socket={directory}/a.pool.sock")
         work.check(handle, "after SIGKILL of latte")
-        disk = calm(server)
-        appends, shipped = disk["cloud"]["writes"], disk["cloud"]["write_bytes"]
-        print(f"operations: {appends} writes for {shipped >> 20} MiB")
+        calm(server)
     finally:
         server.kill()
     return work
