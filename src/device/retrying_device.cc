@@ -64,11 +64,6 @@ Task<void> RetryingDevice::run(IoRequest& request) {
 
 void RetryingDevice::stop() { stopping_ = true; }
 
-void RetryingDevice::give_up() {
-  stop();
-  below_.cancel_all();
-}
-
 Task<void> RetryingDevice::end_waiting() {
   LATTE_CHECK(stopping_);
   const TimeNs deadline_ns = reactor_.now() + kStopWaitNs;

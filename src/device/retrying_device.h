@@ -32,8 +32,6 @@ class RetryingDevice final : public BlockDevice {
 
   /// From now on failed requests are not tried again; they end in IoStatus::stopped.
   void stop();
-  /// stop(), and what is under way ends now: nothing of it can succeed any more.
-  void give_up();
   /// After stop(): waits for what is under way, at most kStopWaitNs; then ends it.
   Task<void> end_waiting();
   /// Nanoseconds that the oldest request under way has been waiting; 0 if none.

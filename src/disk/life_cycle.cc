@@ -146,11 +146,6 @@ void HybridDisk::enter(State state, const std::string& reason) {
   state_ = state;
   reason_ = reason;
   log_error("disk {}: {}", name(), reason);
-  if (state == State::fenced) {
-    // A client that is fenced off may get no answer at all.
-    base_.give_up();
-    cloud_log_device_.give_up();
-  }
   wake_all();
 }
 
