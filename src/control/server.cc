@@ -208,6 +208,11 @@ StatusSnapshot Server::collect() {
   return snapshot;
 }
 
+void Server::forget_snapshot() {
+  std::lock_guard lock(snapshot_mutex_);
+  snapshot_taken_ = false;
+}
+
 StatusSnapshot Server::snapshot() {
   std::lock_guard lock(snapshot_mutex_);
   const auto now = std::chrono::steady_clock::now();

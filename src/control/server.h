@@ -88,6 +88,8 @@ class Server {
   Result<void> listen_vhost(Served& served);
   Result<void> judge() const;
   StatusSnapshot collect();
+  /// What was collected is out of date: a disk came or went.
+  void forget_snapshot();
 
   const Config& config_;
   const Options options_;

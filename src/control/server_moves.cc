@@ -39,6 +39,7 @@ Result<std::string> Server::take_over(const std::string& disk_name) {
     served.standby = false;
     served.error = done ? "" : done.error().message;
   });
+  forget_snapshot();
   if (!done) return done;
   return fmt::format("{}; served after {} ms", done.value(),
                      std::chrono::duration_cast<std::chrono::milliseconds>(took).count());
@@ -83,6 +84,7 @@ Result<std::string> Server::hand_over(const std::string& disk_name) {
     served.standby = true;
     served.error = fmt::format("disk {}: was handed over; any host may adopt it", disk_name);
   });
+  forget_snapshot();
   return std::string("handed over; adopt it on the other host with latte takeover");
 }
 
