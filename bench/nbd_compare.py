@@ -7,6 +7,7 @@ begins with another server, and before each measurement Latte is done with what 
 would slow the others, too. Medians and the ratio to the better qemu are printed. fio's nbd engine is the client.
 
   bench/nbd_compare.py --latte build/release/latte [--dir DIR] [--rounds 5] [--seconds 2]
+                       [--write-buffer 16MiB]
 """
 import argparse
 import json
@@ -68,12 +69,13 @@ def wait_quiet(server, seconds=60):
     sys.exit(f"latte did not come to rest in {seconds} s")
 
 
-def start_latte(latte, directory):
+def start_latte(latte, directory, write_buffer):
     config = os.path.join(directory, "latte.toml")
     with open(config, "w", encoding="utf-8") as out:
         out.write(f"""[pool]
 path = "pool.img"
 size = "6GiB"
+{f'write_buffer = "{write_buffer}"' if write_buffer else ''}
 [[disk]]
 name = "d"
 size = "{SIZE}"
@@ -117,11 +119,13 @@ def main():
     parser.add_argument("--dir", default=None, help="where to work; on the file system to measure")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--write-buffer", default=None, help="the pool's, such as 16MiB; none if left out")
     options = parser.parse_args()
     directory = tempfile.mkdtemp(prefix="latte-bench-", dir=options.dir)
     servers = []
     try:
-        server, uri = start_latte(os.path.abspath(options.latte), directory)
+        server, uri = start_latte(os.path.abspath(options.latte), directory,
+                                  options.write_buffer)
         servers.append(server.process)
         servers += start_peers(directory)
         uris = {"latte": uri,
