@@ -76,10 +76,7 @@ class Parser {
                    fmt::format("{}: {}", place(error.source()), error.description())};
     }
     if (read_root(parsed.table()) && check_together(parsed.table())) {
-      for (DiskConfig& disk : config_.disks) {
-        disk.vhost_options.polling = config_.reactor.polling;
-        disk.vhost_options.reads_afar = disk.kind == DiskKind::hybrid;
-      }
+      for (DiskConfig& disk : config_.disks) disk.vhost_options.polling = config_.reactor.polling;
       return std::move(config_);
     }
     return *error_;

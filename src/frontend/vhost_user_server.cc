@@ -23,13 +23,12 @@ constexpr uint64_t kLeastDataBytes = 8u << 20;
 // What a session needs, and what outlives the server with it.
 struct VhostUserServer::State {
   State(UringReactor& home, BlockDevice& home_device, const std::string& name,
-        const std::vector<VhostLane>& lanes, const VhostUserServerOptions& options)
+        const std::vector<VhostLane>& lanes, Polling polling)
       : device(home, home_device, name), session_ended(home) {
     for (const VhostLane& lane : lanes) {
       auto& shared = device.lanes.emplace_back(
           std::make_unique<vhost::VhostShared>(*lane.reactor, *lane.device, name));
-      shared->polling = options.polling;
-      shared->reads_afar = options.reads_afar;
+      shared->polling = polling;
       shared->data_bytes_max = std::max(shared->data_bytes_max / lanes.size(), kLeastDataBytes);
     }
   }
@@ -61,7 +60,7 @@ Result<std::unique_ptr<VhostUserServer>> VhostUserServer::listen(
   Result<ListenSocket> socket = ListenSocket::open(address);
   if (!socket) return socket.error();
   if (lanes.empty()) lanes.push_back({&reactor, &device});
-  auto state = std::make_shared<State>(reactor, device, name, lanes, options);
+  auto state = std::make_shared<State>(reactor, device, name, lanes, options.polling);
   return std::unique_ptr<VhostUserServer>(
       new VhostUserServer(reactor, socket.take(), options, std::move(state)));
 }
