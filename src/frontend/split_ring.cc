@@ -103,9 +103,10 @@ Result<void> SplitRing::recover() {
     unfinished_.push_back(one.head);
     counter_ = one.counter + 1;
   }
-  // Everything ever taken was given back or is still marked: so far the server had come. Without
-  // anything marked, where the driver's side continues is the front-end's word.
-  if (!found.empty()) next_avail_ = static_cast<uint16_t>(used_ + found.size());
+  // Everything ever taken was given back or is still marked: so far the server before this one had
+  // come. The front-end's word counts less: it may have looked at the used index before that server
+  // had given back its last requests (QEMU looks at the moment it sees the hang-up).
+  next_avail_ = static_cast<uint16_t>(used_ + found.size());
   return {};
 }
 

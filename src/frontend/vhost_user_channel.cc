@@ -73,8 +73,10 @@ Task<bool> VhostUserChannel::send(Reply reply, int fd) {
       part->cmsg_len = CMSG_LEN(sizeof(int));
       std::memcpy(CMSG_DATA(part), &fd, sizeof(int));
     }
+    sending_ = true;
     const int sent = co_await reactor_.op(
         [&](io_uring_sqe* sqe) { io_uring_prep_sendmsg(sqe, fd_.get(), &header, MSG_NOSIGNAL); });
+    sending_ = false;
     if (sent == -EINTR || sent == -EAGAIN) continue;
     if (sent <= 0) co_return false;
     fd = -1;
@@ -83,7 +85,7 @@ Task<bool> VhostUserChannel::send(Reply reply, int fd) {
   co_return true;
 }
 
-void VhostUserChannel::shut_down() { ::shutdown(fd_.get(), SHUT_RDWR); }
+void VhostUserChannel::end_receiving() { ::shutdown(fd_.get(), sending_ ? SHUT_RDWR : SHUT_RD); }
 
 bool VhostUserChannel::peer_gone() const {
   pollfd peer{fd_.get(), POLLRDHUP, 0};

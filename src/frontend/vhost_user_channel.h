@@ -32,8 +32,9 @@ class VhostUserChannel {
   Task<bool> receive(std::span<std::byte> bytes, Descriptors* descriptors);
   /// False: the front-end has gone. `fd`: goes along unless it is -1.
   Task<bool> send(Reply reply, int fd);
-  /// Both directions end; what waits in receive() or send() returns.
-  void shut_down();
+  /// Nothing more comes in: what waits in receive() returns. What waits in send() returns too, and
+  /// the front-end then sees the connection's end; else not before the channel is destroyed.
+  void end_receiving();
   /// The front-end has gone, even if the end of its stream has not been read yet.
   bool peer_gone() const;
   const std::string& who() const { return who_; }
@@ -42,6 +43,7 @@ class VhostUserChannel {
   UringReactor& reactor_;
   const UniqueFd fd_;
   const std::string who_;
+  bool sending_ = false;
 };
 
 }  // namespace latte::vhost

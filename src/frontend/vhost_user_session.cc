@@ -45,7 +45,7 @@ VhostUserSession::~VhostUserSession() = default;
 
 void VhostUserSession::begin_stop() {
   ending_ = true;
-  channel_.shut_down();
+  channel_.end_receiving();
 }
 
 bool VhostUserSession::ending() const { return ending_ || channel_.peer_gone(); }

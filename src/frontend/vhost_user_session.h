@@ -8,7 +8,8 @@
 //  2. Every descriptor received is kept by one owner or closed.
 //  3. A message that breaks the protocol ends the connection; one that can't be done is refused if
 //     the front-end asked for an answer, and ends the connection if not.
-//  4. When serve() ends nothing of the session is under way.
+//  4. When serve() ends nothing of the session is under way; the front-end sees the connection's
+//     end after that, so that the used index it then reads is the last one.
 //  5. A queue is made, told and destroyed on its lane's reactor; a message is done when the lanes
 //  it
 //     concerns are.
@@ -56,7 +57,8 @@ class VhostUserSession {
 
   /// The whole life of the connection. Once only.
   Task<void> serve();
-  /// Ends the connection; requests under way are finished, and published to the guest.
+  /// Takes no more messages; requests under way are finished, and published to the guest, and then
+  /// the connection ends.
   void begin_stop();
   /// Tells the front-end, if it can listen, that the configuration space has changed.
   void notify_config_changed();

@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
 # A Debian guest in QEMU (TCG) with a Latte disk over vhost-user-blk, then with a local one; queues on two threads:
-#   1. split rings, the server killed (SIGKILL) and started again every few seconds under verified load, every third
-#      time replaced instead (serve --replace): mkfs.ext4, fio verify=crc32c, fstrim
+#   1. split rings, the server killed (SIGKILL), and replaced (serve --replace), again and again under verified load:
+#      mkfs.ext4, fio verify=crc32c, fstrim. The next end comes when the guest has been served for a while.
 #   2. a second boot, packed rings: e2fsck, the files' checksums, mkfs.xfs, fio verify, xfs_repair; the server is
-#      replaced meanwhile
+#      replaced and killed meanwhile
 #   3. a thin local disk, packed rings: mkfs.ext4, fio verify, fstrim gives space back, the disk grows under the mounted
 #      file system (latte volume resize), resize2fs, fio verify on what is new
 #   4. a second boot of that: e2fsck, the files' checksums, mkfs.xfs, fio verify, xfs_repair
-# Usage: vhost_guest.sh --latte PATH [--guest DIR] [--seconds N]   (N: how long the load runs at least)
-# Needs qemu-system-x86 fio e2fsprogs xfsprogs kmod; fetches a kernel by apt the first time (exit 77: can't).
+# Usage: vhost_guest.sh --latte PATH [--guest DIR] [--kills N] [--replaces N]
+# Needs qemu-system-x86 fio e2fsprogs xfsprogs kmod python3; fetches a kernel by apt the first time (exit 77: can't).
 set -euo pipefail
-latte= guest_dir= seconds=20
+latte= guest_dir= kills=5 replaces=3
 while [ $# -gt 0 ]; do
   case $1 in
     --latte) latte=$2 ;;
     --guest) guest_dir=$2 ;;
-    --seconds) seconds=$2 ;;
-    *) sed -n '2,13p' "$0"; exit 2 ;;
+    --kills) kills=$2 ;;
+    --replaces) replaces=$2 ;;
+    *) sed -n '2,12p' "$0"; exit 2 ;;
   esac
   shift 2
 done
@@ -28,9 +29,9 @@ command -v qemu-system-x86_64 >/dev/null || { echo "no qemu-system-x86_64 here: 
 [ -f "$guest_dir/initramfs" ] || "$guest" build "$guest_dir" || { echo "no guest: skipped"; exit 77; }
 
 work=$(mktemp -d /tmp/latte-guest-XXXXXX)
-server=
+server= guest_group=
 cleanup() {
-  touch "$work/stop"
+  [ -z "$guest_group" ] || kill -- "-$guest_group" 2>/dev/null || true
   [ -z "$server" ] || kill "$server" 2>/dev/null || true
   wait || true
   rm -rf "$work"
@@ -78,14 +79,81 @@ start_server() {  # [--replace]
   echo "the server does not come up"; tail -3 "$work/log"; exit 1
 }
 
+replace_server() {
+  local old=$server
+  start_server --replace
+  wait "$old" || { echo "the server that was replaced ended with $?"; exit 1; }
+}
+kill_server() {
+  kill -KILL "$server"
+  wait "$server" 2>/dev/null || true
+  start_server
+}
+# begin_guest NAME SOCKET [VARIABLE=VALUE...]: runs the commands in $work/NAME in a guest; the variables are for `guest`.
+begin_guest() {
+  local name=$1 socket=$2
+  shift 2
+  set -m  # a process group of its own
+  ( code=0
+    env LOG="$work/$name.console" QUEUES=2 TIMEOUT=120 "$@" \
+      "$guest" run "$guest_dir" "$socket" "$work/$name" > "$work/$name.out" 2>&1 || code=$?
+    echo $code > "$work/$name.exit" ) &
+  guest_group=$!
+  set +m
+}
+# wait_for WORD NAME: until the guest has written WORD, or has ended.
+wait_for() {
+  until grep -qs "$1" "$work/$2.console" || [ -f "$work/$2.exit" ]; do sleep 0.2; done
+}
+# end_guest NAME: its output, and the server's log if it failed.
+end_guest() {
+  until [ -f "$work/$1.exit" ]; do sleep 0.2; done
+  guest_group=
+  # What QEMU says about each lost connection is no news.
+  grep -v "^qemu-system" "$work/$1.out" || true
+  [ "$(cat "$work/$1.exit")" = 0 ] || { echo "the guest failed: $(cat "$work/$1.exit")"; tail -20 "$work/log"; exit 1; }
+  ! grep -q "err=[^ ]*[1-9]" "$work/$1.out"
+}
+# Prints how many requests the running server has answered the guest.
+served() {
+  "$latte" status -c "$work/run.toml" --json |
+    python3 -c 'import json, sys; disk = json.load(sys.stdin)["disks"][0]; print(disk["reads"] + disk["writes"])'
+}
+# disturb KILLS REPLACES REQUESTS EXIT_FILE: ends the server as often, each time when it has answered so many requests,
+# more than a guest could have left it, and has gone on for up to two seconds. Stops when the guest has ended.
+disturb() {
+  local left_kills=$1 left_replaces=$2 requests=$3 guest_exit=$4 waited
+  ended=0 longest_ms=0
+  while [ $((left_kills + left_replaces)) -gt 0 ] && [ ! -f "$guest_exit" ]; do
+    if [ $((ended % 3)) = 2 ] && [ "$left_replaces" -gt 0 ] || [ "$left_kills" = 0 ]; then
+      replace_server
+      left_replaces=$((left_replaces - 1))
+    else
+      kill_server
+      left_kills=$((left_kills - 1))
+    fi
+    ended=$((ended + 1))
+    waited=$(date +%s%3N)
+    until [ "$(served)" -ge "$requests" ] || [ -f "$guest_exit" ]; do
+      [ $(($(date +%s%3N) - waited)) -lt 30000 ] ||
+        { echo "end $ended of the server: the guest is not served any more"; tail -20 "$work/log"; exit 1; }
+      sleep 0.1
+    done
+    waited=$(($(date +%s%3N) - waited))
+    [ "$waited" -le "$longest_ms" ] || longest_ms=$waited
+    sleep "$((RANDOM % 2)).$((RANDOM % 10))"
+  done
+}
+
 cat > "$work/first" <<GUEST
 set -e
 mkfs.ext4 -q /dev/vda
 mount /dev/vda /mnt
 dd if=/dev/urandom of=/mnt/file bs=64k count=128 2>/dev/null
 md5sum /mnt/file > /mnt/sum
+echo LOAD-BEGINS
 fio --name=v --directory=/mnt --size=24M --rw=randwrite --bs=4k-64k --verify=crc32c --do_verify=1 \
-  --ioengine=libaio --direct=1 --iodepth=16 --time_based --runtime=$seconds | grep -E "err=|^ *lat .*max="
+  --ioengine=libaio --direct=1 --iodepth=16 --time_based --runtime=$((4 * (kills + replaces) + 5)) | grep -E "err=|^ *lat .*max="
 fio --name=w --directory=/mnt --size=24M --rw=randwrite --bs=4k --verify=crc32c --do_verify=1 \
   --ioengine=libaio --direct=1 --iodepth=32 | grep err=
 fstrim -v /mnt
@@ -127,71 +195,39 @@ fio --name=w --directory=/mnt --size=300M --rw=write --bs=256k --verify=crc32c -
 umount /mnt
 GUEST
 
+packed="-global vhost-user-blk.packed=on"
 start_server
 echo "--- first boot, split rings, kills"
-( code=0
-  LOG="$work/console" RECONNECT=1 QUEUES=2 TIMEOUT=240 \
-    "$guest" run "$guest_dir" "$work/disk.vhost" "$work/first" > "$work/first.out" 2>&1 || code=$?
-  echo $code > "$work/first.exit" ) &
+begin_guest first "$work/disk.vhost" RECONNECT=1 TIMEOUT=$((8 * (kills + replaces) + 120))
 # A server that is away when the guest's driver starts the device loses it for good: that is QEMU's.
-until grep -qs GUEST-UP "$work/console" || [ -f "$work/first.exit" ]; do sleep 0.2; done
-kills=0
-while [ ! -f "$work/first.exit" ]; do
-  sleep 3
-  [ ! -f "$work/first.exit" ] || break
-  if [ $((kills % 3)) = 2 ]; then
-    old=$server
-    start_server --replace
-    wait "$old" || { echo "the server that was replaced ended with $?"; exit 1; }
-    kills=$((kills + 1))
-    continue
-  fi
-  kill -KILL "$server"
-  wait "$server" 2>/dev/null || true
-  kills=$((kills + 1))
-  start_server
-done
-# What QEMU says about each lost connection is no news.
-grep -v "^qemu-system" "$work/first.out" || true
-echo "kills and replacements: $kills"
-[ "$(cat "$work/first.exit")" = 0 ] || { tail -20 "$work/log"; exit 1; }
-! grep -q "err=[^ ]*[1-9]" "$work/first.out"
-[ "$kills" -ge 3 ] || { echo "too few kills to say anything"; exit 1; }
+wait_for LOAD-BEGINS first
+disturb "$kills" "$replaces" 200 "$work/first.exit"
+[ ! -f "$work/first.exit" ] || touch "$work/too-early"
+end_guest first
+echo "kills and replacements: $ended; the guest was served again after $longest_ms ms at most"
+[ ! -f "$work/too-early" ] || { echo "the load ended before the server was killed as often as it should"; exit 1; }
 
 echo "--- second boot, packed rings"
-( code=0
-  LOG="$work/console2" QEMU_EXTRA="-global vhost-user-blk.packed=on" RECONNECT=1 QUEUES=2 TIMEOUT=120 \
-    "$guest" run "$guest_dir" "$work/disk.vhost" "$work/second" > "$work/second.out" 2>&1 || code=$?
-  echo $code > "$work/second.exit" ) &
-until grep -qs GUEST-UP "$work/console2" || [ -f "$work/second.exit" ]; do sleep 0.2; done
-sleep 2
-if [ ! -f "$work/second.exit" ]; then
-  old=$server
-  start_server --replace
-  wait "$old" || { echo "the server that was replaced ended with $?"; exit 1; }
-  touch "$work/replaced"
-fi
-until [ -f "$work/second.exit" ]; do sleep 0.2; done
-grep -v "^qemu-system" "$work/second.out" || true
-[ "$(cat "$work/second.exit")" = 0 ] || { tail -20 "$work/log"; exit 1; }
-[ -f "$work/replaced" ] || { echo "the server was not replaced meanwhile"; exit 1; }
+begin_guest second "$work/disk.vhost" RECONNECT=1 QEMU_EXTRA="$packed"
+wait_for GUEST-UP second
+sleep 1
+disturb 1 1 1 "$work/second.exit"
+end_guest second
+[ "$ended" = 2 ] || { echo "the server was not killed and replaced meanwhile"; exit 1; }
 
 allocated() { "$latte" volume ls -c "$work/run.toml" --json | sed 's/.*"allocated_bytes":\([0-9]*\).*/\1/'; }
 echo "--- a local disk that grows, packed rings"
-( code=0
-  LOG="$work/console3" QEMU_EXTRA="-global vhost-user-blk.packed=on" QUEUES=2 TIMEOUT=120 \
-    "$guest" run "$guest_dir" "$work/local.vhost" "$work/third" > "$work/third.out" 2>&1 || code=$?
-  echo $code > "$work/third.exit" ) &
-until grep -qs GROW-ME "$work/console3" || [ -f "$work/third.exit" ]; do sleep 0.2; done
+begin_guest third "$work/local.vhost" QEMU_EXTRA="$packed"
+wait_for GROW-ME third
 trimmed=$(allocated)
 "$latte" volume resize -c "$work/run.toml" local 384MiB
-until [ -f "$work/third.exit" ]; do sleep 0.2; done
-cat "$work/third.out"
-[ "$(cat "$work/third.exit")" = 0 ] || { tail -20 "$work/log"; exit 1; }
+end_guest third
 echo "allocated after fstrim: $trimmed, at the end: $(allocated)"
 [ "$trimmed" -lt 67108864 ] || { echo "fstrim gave nothing back"; exit 1; }
 echo "--- its second boot, split rings"
-QUEUES=2 TIMEOUT=120 "$guest" run "$guest_dir" "$work/local.vhost" "$work/second" || { tail -20 "$work/log"; exit 1; }
+rm "$work/second.exit"
+begin_guest second "$work/local.vhost"
+end_guest second
 kill "$server"; wait "$server"; server=
 "$latte" check -c "$work/run.toml"
 echo "guest: passed"

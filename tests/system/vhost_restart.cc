@@ -266,6 +266,7 @@ class Run {
     std::ofstream(directory_ + "/run.toml") << config();
     for (uint32_t i = 0; i < kQueues; ++i)
       drivers_.push_back(std::make_unique<Driver>(memory_, i, case_.packed));
+    for (uint32_t i = 0; i < kQueues; ++i) bases_[i] = drivers_[i]->ring->first_base();
   }
   ~Run() { std::filesystem::remove_all(directory_); }
 
@@ -300,6 +301,13 @@ class Run {
     return text;
   }
 
+  /// As QEMU does: where a ring stands is what the used index says when the hang-up is seen.
+  void see_hang_up() {
+    EXPECT_TRUE(front_.hung_up());
+    for (uint32_t i = 0; i < kQueues; ++i)
+      if (!case_.packed)
+        bases_[i] = static_cast<SplitDriver&>(*drivers_[i]->ring).base_after_crash();
+  }
   void connect() {
     const uint64_t features = kFeatureProtocol | 1ull << VIRTIO_F_VERSION_1 |
                               1ull << VIRTIO_BLK_F_FLUSH |
@@ -323,10 +331,7 @@ class Run {
                             sizeof(inflight_), {inflight_fd_.get()}));
     for (uint32_t i = 0; i < kQueues; ++i) {
       Driver& driver = *drivers_[i];
-      const uint32_t base = case_.packed
-                                ? driver.ring->first_base()
-                                : static_cast<SplitDriver&>(*driver.ring).base_after_crash();
-      ASSERT_TRUE(front_.start_ring(i, *driver.ring, kRingSize, base, driver.kick_fd.get(),
+      ASSERT_TRUE(front_.start_ring(i, *driver.ring, kRingSize, bases_[i], driver.kick_fd.get(),
                                     driver.call_fd.get()));
     }
   }
@@ -370,6 +375,7 @@ class Run {
       for (auto& driver : drivers_)
         found_under_way_ += driver->submitted > driver->answered ? 1 : 0;
       latte_.kill(SIGKILL);
+      see_hang_up();
     }
   }
   void replace_again_and_again() {
@@ -377,7 +383,7 @@ class Run {
       ::usleep(50'000 + static_cast<useconds_t>(random_.below(50'000)));
       for (auto& driver : drivers_) driver->longest_gap_ns = 0;
       std::thread newer([this] { latte_.start(true); });
-      EXPECT_TRUE(front_.hung_up());
+      see_hang_up();
       connect();
       newer.join();
       latte_.join_former();
@@ -422,6 +428,7 @@ class Run {
   UniqueFd inflight_fd_;
   InflightDescription inflight_;
   std::vector<std::unique_ptr<Driver>> drivers_;
+  std::array<uint32_t, kQueues> bases_{};
   std::vector<std::thread> threads_;
   std::vector<int64_t> pauses_ns_;
   uint64_t found_under_way_ = 0;
