@@ -37,6 +37,7 @@ enum class Planted {
   blocklist_skipped,
   lease_not_checked,
   replay_out_of_order,
+  admit_stale_fetch,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -65,6 +66,7 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::blocklist_skipped, std::string_view("blocklist_skipped")},
     std::pair{Planted::lease_not_checked, std::string_view("lease_not_checked")},
     std::pair{Planted::replay_out_of_order, std::string_view("replay_out_of_order")},
+    std::pair{Planted::admit_stale_fetch, std::string_view("admit_stale_fetch")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

@@ -45,6 +45,7 @@ struct ReplayArguments {
   std::string drive = "gen4";
   std::string cloud = "ebs";
   double speed = 1;
+  std::vector<std::string> admissions{"s3fifo"};
   uint64_t seed = 1;
   unsigned jobs = 0;
 };

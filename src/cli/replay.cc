@@ -140,10 +140,17 @@ Result<replay::EngineResult> run_trace(const std::string& path, const ReplayArgu
             ? static_cast<uint64_t>(size.value().share *
                                     static_cast<double>(loaded.value().footprint_bytes))
             : size.value().bytes;
-    ReplayProgress replaying("replaying " + path);
-    auto run = replay::replay_engine(loaded.value(), options, std::ref(replaying));
-    if (!run) return run.error();
-    result.runs.push_back(run.take());
+    for (const std::string& name : wanted.admissions) {
+      const auto mode = policy::admission_mode(name);
+      if (!mode)
+        return Error{Errc::invalid,
+                     fmt::format("--admission {}: it is {}", name, policy::admission_mode_names())};
+      options.admission.mode = *mode;
+      ReplayProgress replaying("replaying " + path);
+      auto run = replay::replay_engine(loaded.value(), options, std::ref(replaying));
+      if (!run) return run.error();
+      result.runs.push_back(run.take());
+    }
   }
   return result;
 }

@@ -221,6 +221,8 @@ class Parser {
         {"segment_size", false, [this](auto& n, auto& k) { return read_segment_size(n, k); }},
         {"write_buffer", false, [this](auto& n, auto& k) { return read_write_buffer(n, k); }},
         {"write_buffer_directory", false, path(config_.pool.write_buffer_directory)},
+        {"admission", false, [this](auto& n, auto& k) { return read_admission(n, k); }},
+        {"write_budget", false, [this](auto& n, auto& k) { return read_write_budget(n, k); }},
     };
     return read_table(inner, key, keys);
   }
@@ -246,6 +248,25 @@ class Parser {
     return fail(node, key,
                 fmt::format("is not allowed; write a size from {} to {}, or 0 for no buffer",
                             format_size(kMinWriteBufferBytes), format_size(kMaxWriteBufferBytes)));
+  }
+  bool read_admission(const toml::node& node, const std::string& key) {
+    std::string value;
+    if (!text(value)(node, key)) return false;
+    const auto mode = policy::admission_mode(value);
+    if (!mode) return fail(node, key, "is not allowed; write " + policy::admission_mode_names());
+    config_.pool.admission.mode = *mode;
+    return true;
+  }
+  bool read_write_budget(const toml::node& node, const std::string& key) {
+    uint64_t& bytes = config_.pool.admission.write_budget_bytes;
+    bytes = 0;
+    const auto* number = node.as_integer();
+    if (number != nullptr && number->get() == 0) return true;
+    if (!size(bytes, 1)(node, key)) return false;
+    if (bytes >= policy::kMinWriteBudgetBytes) return true;
+    return fail(node, key,
+                fmt::format("is too small; write at least {} a day, or 0 for no limit",
+                            format_size(policy::kMinWriteBudgetBytes)));
   }
   bool read_segment_size(const toml::node& node, const std::string& key) {
     uint64_t& bytes = config_.pool.options.segment_bytes;

@@ -51,6 +51,7 @@ struct PoolConfig {
   PoolOptions options;
   uint64_t write_buffer_bytes = 0;  ///< 0: none
   std::string write_buffer_directory = "/dev/shm";
+  policy::AdmissionOptions admission;
 
   /// Of the file or block device.
   uint64_t device_bytes() const { return size_bytes + volumes_bytes; }

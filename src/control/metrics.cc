@@ -57,6 +57,10 @@ constexpr std::string_view kWritten =
 constexpr std::string_view kCloudBytes =
     "Bytes moved to and from the cloud volume, background work included";
 constexpr std::string_view kCloudRequests = "Requests to the cloud volume, repeated ones included";
+constexpr std::string_view kMissed =
+    "Bytes of blocks that reads fetched from the cloud: copied into the pool; worth it, but "
+    "clients' data or the write budget came first; of sequential streams, which pass the pool by. "
+    "The rest was not worth a copy yet";
 constexpr std::string_view kReadBlocks = "Bytes of blocks read, by where they came from";
 
 constexpr Metric kMetrics[] = {
@@ -143,6 +147,15 @@ constexpr Metric kMetrics[] = {
     hybrid_metric(
         "latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
         [](Facts, Disk d) { return blocks(d.read_miss_blocks); }, "from=\"cloud\""),
+    hybrid_metric(
+        "latte_disk_missed_block_bytes_total", "counter", "bytes", kMissed,
+        [](Facts, Disk d) { return blocks(d.admitted_blocks); }, "fate=\"admitted\""),
+    hybrid_metric(
+        "latte_disk_missed_block_bytes_total", "counter", "bytes", kMissed,
+        [](Facts, Disk d) { return blocks(d.unadmitted_blocks); }, "fate=\"refused\""),
+    hybrid_metric(
+        "latte_disk_missed_block_bytes_total", "counter", "bytes", kMissed,
+        [](Facts, Disk d) { return blocks(d.stream_blocks); }, "fate=\"stream\""),
     hybrid_metric("latte_disk_checksum_errors_total", "counter", "blocks",
                   "Blocks whose checksum did not match when they were read",
                   [](Facts, Disk d) { return count(d.checksum_errors); }),

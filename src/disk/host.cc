@@ -25,8 +25,8 @@ Error Host::on_disk(const std::string& name, Error error) {
   return error;
 }
 
-Host::Host(Reactor& reactor, BlockDevice& pool_device)
-    : reactor_(reactor), pool_device_(pool_device) {}
+Host::Host(Reactor& reactor, BlockDevice& pool_device, policy::AdmissionOptions admission)
+    : reactor_(reactor), pool_device_(pool_device), admission_(admission) {}
 
 Host::~Host() = default;
 
@@ -109,7 +109,7 @@ Task<Result<void>> Host::open_pool() {
     for (const log::FoundSegment& item : log::own_segments(options, found_))
       space->claim(item.segment);
   }
-  pool_ = std::make_unique<Pool>(reactor_, std::move(space));
+  pool_ = std::make_unique<Pool>(reactor_, std::move(space), admission_);
   pool_->start();
   co_return Result<void>();
 }
@@ -222,7 +222,7 @@ HostStats Host::stats() {
   stats.pool.size_bytes = space.size_bytes();
   stats.pool.used_bytes =
       (space.segment_count() - space.free_segments()) * space.segment_blocks() * kBlockBytes;
-  stats.pool.index_bytes = space.memory_bytes();
+  stats.pool.index_bytes = space.memory_bytes() + pool_->admission().memory_bytes();
   stats.pool.failed = pool_->failed();
   const log::WriteAccount& account = pool_->account();
   stats.pool.written.user = account.bytes[static_cast<size_t>(log::WriteCause::user)];

@@ -17,6 +17,7 @@
 #include "disk/stats.h"
 #include "log/log_format.h"
 #include "log/segment_reader.h"
+#include "policy/admission.h"
 #include "runtime/block_device.h"
 #include "runtime/reactor.h"
 #include "runtime/task.h"
@@ -69,7 +70,7 @@ class Pool;
 class Host {
  public:
   /// `pool_device` outlives the host.
-  Host(Reactor& reactor, BlockDevice& pool_device);
+  Host(Reactor& reactor, BlockDevice& pool_device, policy::AdmissionOptions admission = {});
   ~Host();
 
   /// Writes an empty pool. Refuses (exists) if the device already starts with a pool's superblock
@@ -138,6 +139,7 @@ class Host {
 
   Reactor& reactor_;
   BlockDevice& pool_device_;
+  policy::AdmissionOptions admission_;
   std::unique_ptr<Pool> pool_;
   std::vector<log::FoundSegment> found_;  // in the pool, when it was opened
   std::vector<std::unique_ptr<HybridDisk>> disks_;

@@ -18,15 +18,19 @@
 //  4. Before the cloud log is cut, the pool's log is flushed: otherwise a crash could bring back an
 //     old pool copy of a block whose newest version is only in the base.
 //  5. Writes that overlap are ordered by tickets where that matters (see Ticket).
+//  6. A copy in the pool is what the cloud has, and as new: nothing was written to its blocks from
+//     before they were fetched until the copy got its place in the log (see Fetch).
 // Thread rule: one reactor, the host's. Limits: named in the .cc files.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/buffer.h"
 #include "device/cloud_volume.h"
 #include "device/retrying_device.h"
 #include "disk/host.h"
@@ -37,6 +41,7 @@
 #include "log/log_stream.h"
 #include "log/recovery.h"
 #include "log/seq_set.h"
+#include "policy/stream_detector.h"
 #include "policy/write_pacer.h"
 #include "policy/write_policy.h"
 #include "runtime/block_device.h"
@@ -107,6 +112,27 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
     log::BlockAddress address = 0;
   };
 
+  /// May what a read fetches from the cloud become a copy in the pool?
+  enum class Keep : uint8_t { no, pass_by, if_worth };
+  /// Blocks that were read from the cloud, or are just being read, and may become copies. Listed in
+  /// fetches_ until they are, or are dropped.
+  struct Fetch : ListNode {
+    static constexpr uint64_t kMaxBlocks = 256;
+    Fetch(Lba first, uint64_t blocks, uint64_t& held)
+        : lba(first), count(blocks), data(blocks * kBlockBytes), held_bytes(held) {
+      held_bytes += data.size();
+    }
+    ~Fetch() { held_bytes -= data.size(); }
+
+    Lba lba;
+    uint64_t count;
+    Buffer data;
+    std::bitset<kMaxBlocks> worth;  ///< a copy, block by block
+    bool overtaken = false;         ///< by a write: what was read may be old
+    uint64_t& held_bytes;
+  };
+  struct Copy;  // admission.cc
+
   /// Several device requests that make up one operation.
   struct IoGroup {
     explicit IoGroup(Reactor& reactor) : ended(reactor) {}
@@ -141,6 +167,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   // write_path.cc
   Task<void> acquire(Ticket& ticket);
   void release(Ticket& ticket);
+  void take_seq(PendingSeq& pending);
   bool under_way(Lba lba, uint64_t count, bool direct_too);
   Task<IoStatus> write_unaligned(uint64_t offset, std::span<const std::byte> data);
   Task<IoStatus> write_blocks(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
@@ -167,12 +194,25 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
 
   // read_path.cc
   Run resolve(Lba lba, uint64_t limit) const;
-  Task<IoStatus> read_blocks(Lba lba, std::span<std::byte> out);
-  Task<IoStatus> read_run(Run run, std::span<std::byte> out);
-  Task<IoStatus> read_local(Run run, std::span<std::byte> out);
+  Task<IoStatus> read_blocks(Lba lba, std::span<std::byte> out, Keep keep);
+  Task<IoStatus> read_run(Run run, std::span<std::byte> out, Keep keep);
+  Task<IoStatus> read_local(Run run, std::span<std::byte> out, Keep keep);
   Task<IoStatus> read_cloud(Run run, std::span<std::byte> out);
-  Task<void> read_member(IoGroup& group, Run run, std::span<std::byte> out);
+  Task<void> read_member(IoGroup& group, Run run, std::span<std::byte> out, Keep keep);
   bool is_shipped(log::BlockAddress local_address) const;
+
+  // admission.cc
+  Keep keep_of(const IoRequest& request);
+  std::unique_ptr<Fetch> begin_fetch(const Run& run);
+  void end_fetch(std::unique_ptr<Fetch> fetch);
+  void overtake_fetches(Lba lba, uint64_t count);
+  bool copies_welcome() const;
+  bool admit_copy(log::Append& append, Lba lba, uint64_t count, const std::byte* data,
+                  log::WriteCause cause);
+  Task<void> run_admitter();
+  Task<void> admit_batch();
+  uint64_t admit_fetched(Fetch& fetch, std::deque<Copy>& copies);
+  void install_copy(const Copy& copy);
 
   // shipper.cc
   struct ShipItem;   // ship_batch.h
@@ -257,7 +297,10 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   void pool_failed() override {
     if (state_ != State::recovering) on_local_failure(IoStatus::io_error);  // else start() looks
   }
-  Task<void> reinsert(const std::vector<std::pair<Lba, log::BlockAddress>>& hot);
+  using Hot = std::pair<Lba, log::BlockAddress>;
+  Task<void> reinsert(std::span<const Hot> hot);
+  Task<void> read_hot(IoGroup& group, log::BlockAddress address, std::span<std::byte> out,
+                      std::span<uint8_t> good);
 
   Reactor& reactor_;
   Pool& pool_;
@@ -317,6 +360,12 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Timer ship_timer_;
   WaitQueue cloud_progress_;  // contiguous_seq() rose, or the cloud log got room, or failure
   WaitQueue apply_work_;
+  policy::StreamDetector streams_;
+  uint64_t fetch_bytes_ = 0;      // held by fetches
+  IntrusiveList<Fetch> fetches_;  // under way, queued or being written as copies
+  std::deque<std::unique_ptr<Fetch>> admit_queue_;
+  WaitQueue admit_work_;          // wakes the admitter
+  uint64_t evacuated_order_ = 0;  // segments of the pool up to here are gone, or going
   bool abandoning_ = false;
   bool pool_abandoned_ = false;
 

@@ -22,9 +22,10 @@ void HybridDisk::start() {
   LATTE_CHECK(state_ == State::recovering);
   state_ = State::online;
   if (pool_.failed()) pool_failed();
-  background_tasks_ = 4;
+  background_tasks_ = 5;
   reactor_.spawn(run_shipper());
   reactor_.spawn(run_applier());
+  reactor_.spawn(run_admitter());
   reactor_.spawn(forward_room(pool_.room()));
   reactor_.spawn(forward_room(cloud_space_->freed()));
 }
@@ -154,6 +155,7 @@ void HybridDisk::wake_all() {
   state_changed_.notify_all();
   ship_work_.notify_all();
   apply_work_.notify_all();
+  admit_work_.notify_all();
   cloud_progress_.notify_all();
   tickets_changed_.notify_all();
   pool_.room().notify_all();

@@ -1,8 +1,10 @@
 // HybridDisk as the pool's reclaimer sees it: which of its segments can go, and what of them stays.
 //
 // S3-FIFO over segments: the oldest goes; blocks that were read since they were written are written
-// again at the log's head (reinsertion), the rest is dropped at no cost, the cloud has it. Limits:
-// one part in kReinsertShare of a segment's blocks is written again.
+// again at the log's head (reinsertion), the rest is dropped at no cost, the cloud has it. Clients'
+// data and the write budget may forbid that: then all of it is dropped.
+// Limits: one part in kReinsertShare of a segment's blocks is written again, kReinsertBlocks at a
+// time.
 #include <algorithm>
 
 #include "base/buffer.h"
@@ -15,6 +17,8 @@ namespace {
 /// At most one part in so many of a segment's blocks is written again, so that reclaiming always
 /// frees room.
 constexpr uint32_t kReinsertShare = 2;
+/// Blocks that are read and written again at a time (1 MiB).
+constexpr size_t kReinsertBlocks = 256;
 
 }  // namespace
 
@@ -55,10 +59,11 @@ Task<void> HybridDisk::evacuate_front() {
     co_return;
   }
   const log::LogStream::ChainSegment segment = local_->chain().front();
+  evacuated_order_ = segment.order;
   log::SegmentSpace& space = pool_.space();
   const log::FoundSegment found = co_await log::find_footer(space, segment.segment, segment.salt);
   const log::SegmentContent content = co_await log::load_segment(space, found, segment.used_blocks);
-  std::vector<std::pair<Lba, log::BlockAddress>> hot;
+  std::vector<Hot> hot;
   const log::BlockAddress low = space.address(segment.segment, 0);
   const log::BlockAddress high = low + space.segment_blocks();
   const auto visit = [&](Lba lba, log::BlockAddress address) {
@@ -70,7 +75,7 @@ Task<void> HybridDisk::evacuate_front() {
   };
   if (content.unreadable || content.gap_inside || content.end_block < segment.used_blocks) {
     // Its own bytes don't tell any more; the index does.
-    std::vector<std::pair<Lba, log::BlockAddress>> live;
+    std::vector<Hot> live;
     local_index_.for_each([&](Lba lba, uint64_t address) {
       if (address >= low && address < high) live.emplace_back(lba, address);
     });
@@ -86,41 +91,60 @@ Task<void> HybridDisk::evacuate_front() {
   co_await reinsert(hot);
 }
 
-/// Copies blocks to the log's head and lets go of the old copies.
-Task<void> HybridDisk::reinsert(const std::vector<std::pair<Lba, log::BlockAddress>>& hot) {
-  log::SegmentSpace& space = pool_.space();
-  Buffer data(kBlockBytes);
-  for (const auto& [lba, address] : hot) {
-    log::Append append;
-    bool admitted = false;
-    if (local_index_.find(lba) == address && local_usable()) {
-      const IoStatus status =
-          co_await space.device().read(space.device_offset(address), data.span());
+/// Copies blocks to the log's head, kReinsertBlocks at a time at most, and lets go of the old ones.
+Task<void> HybridDisk::reinsert(std::span<const Hot> hot) {
+  while (!hot.empty()) {
+    const auto batch = hot.first(std::min(hot.size(), kReinsertBlocks));
+    hot = hot.subspan(batch.size());
+    Buffer data(batch.size() * kBlockBytes);
+    std::vector<uint8_t> good(batch.size());
+    if (copies_welcome()) {
+      IoGroup group(reactor_);
+      for (size_t i = 0, run = 0; i < batch.size(); i += run) {
+        for (run = 1; i + run < batch.size(); ++run)
+          if (batch[i + run].second != batch[i].second + run) break;
+        ++group.running;
+        reactor_.spawn(read_hot(group, batch[i].second,
+                                data.span().subspan(i * kBlockBytes, run * kBlockBytes),
+                                std::span(good).subspan(i, run)));
+      }
+      while (group.running > 0) co_await group.ended.wait();
+    }
+    std::deque<log::Append> appends(batch.size());
+    std::vector<uint8_t> admitted(batch.size());
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const auto [lba, address] = batch[i];
       // Nothing may be on its way to this block, to the cloud neither: a copy behind a newer write
       // in the log, or with a higher seq, would win at recovery.
-      const bool current = status == IoStatus::ok && space.verify(address, data.span()) &&
-                           local_index_.find(lba) == address && !under_way(lba, 1, true);
-      if (current && local_usable() && local_->has_room(1, pool_.reserve_segments() + 1)) {
-        append.entry.seq = (next_seq_ - 1).value;
-        append.entry.lba = lba.value;
-        append.entry.count = 1;
-        append.entry.kind = log::EntryKind::copy;
-        append.data = data.data();
-        append.cause = log::WriteCause::reinsertion;
-        admitted = local_->admit(append, pool_.reserve_segments() + 1);
-      }
+      const bool current =
+          good[i] != 0 && local_index_.find(lba) == address && !under_way(lba, 1, true);
+      admitted[i] = current && admit_copy(appends[i], lba, 1, data.data() + i * kBlockBytes,
+                                          log::WriteCause::reinsertion);
     }
-    if (admitted) {
-      co_await local_->completed(append);
-      if (append.status != IoStatus::ok) on_local_failure(append.status);
+    for (size_t i = 0; i < batch.size(); ++i)
+      if (admitted[i] != 0) co_await local_->completed(appends[i]);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const auto [lba, address] = batch[i];
+      const IoStatus status = admitted[i] != 0 ? appends[i].status : IoStatus::stopped;
+      if (status != IoStatus::ok) on_local_failure(status);
+      if (local_index_.find(lba) != address) continue;
+      if (status == IoStatus::ok)
+        local_index_.set(lba, appends[i].address);
+      else
+        local_index_.erase(lba);
     }
-    const bool moved = admitted && append.status == IoStatus::ok;
-    if (local_index_.find(lba) != address) continue;
-    if (moved)
-      local_index_.set(lba, append.address);
-    else
-      local_index_.erase(lba);
   }
+}
+
+/// Reads blocks that lie one after the other; `good` gets which of them pass their check.
+Task<void> HybridDisk::read_hot(IoGroup& group, log::BlockAddress address, std::span<std::byte> out,
+                                std::span<uint8_t> good) {
+  log::SegmentSpace& space = pool_.space();
+  const IoStatus status = co_await log::read_blocks(space, address, out);
+  for (size_t i = 0; i < good.size() && status == IoStatus::ok; ++i)
+    good[i] = space.verify(address + i, out.subspan(i * kBlockBytes, kBlockBytes));
+  --group.running;
+  group.ended.notify_all();
 }
 
 void HybridDisk::cut_front(std::vector<uint32_t>& segments) {
@@ -129,7 +153,9 @@ void HybridDisk::cut_front(std::vector<uint32_t>& segments) {
   local_->cut_front(order, segments);
   log::StreamSlot* slot = pool_.space().find_stream(id_);
   LATTE_CHECK(slot != nullptr);
-  slot->tail_order = order;
+  // Segments that recovery cut off lie above the chain until they are written over. What says that
+  // they are void is the chain, or, once that is gone, the tail.
+  slot->tail_order = local_->chain().empty() ? local_->next_order() : order;
 }
 
 }  // namespace latte

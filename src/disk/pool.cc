@@ -13,9 +13,11 @@ constexpr uint64_t kFreeShare = 64;
 
 }  // namespace
 
-Pool::Pool(Reactor& reactor, std::unique_ptr<log::SegmentSpace> space)
+Pool::Pool(Reactor& reactor, std::unique_ptr<log::SegmentSpace> space,
+           policy::AdmissionOptions admission)
     : reactor_(reactor),
       space_(std::move(space)),
+      admission_(admission, space_->segment_count() * space_->segment_blocks()),
       work_(reactor),
       ended_(reactor),
       low_watermark_(std::max<uint64_t>(1, space_->segment_count() / kFreeShare)) {}
@@ -52,10 +54,9 @@ Reclaimable* Pool::pick() const {
 
 Task<void> Pool::run() {
   while (!stopping_) {
-    const bool low = space_->free_segments() < reserve_segments() + low_watermark_;
     bool progress = false;
     const uint64_t notified = work_.notified();
-    if (low && !failed_) progress = co_await reclaim_some();
+    if (low() && !failed_) progress = co_await reclaim_some();
     const bool missed = work_.notified() != notified;
     if (!progress && !missed && !stopping_) co_await work_.wait();
   }

@@ -8,12 +8,14 @@
 // Thread rule: the host's reactor.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "log/log_stream.h"
 #include "log/segment_space.h"
+#include "policy/admission.h"
 #include "runtime/reactor.h"
 #include "runtime/sync.h"
 
@@ -37,14 +39,24 @@ class Reclaimable {
 
 class Pool {
  public:
-  Pool(Reactor& reactor, std::unique_ptr<log::SegmentSpace> space);
+  Pool(Reactor& reactor, std::unique_ptr<log::SegmentSpace> space,
+       policy::AdmissionOptions admission);
 
   log::SegmentSpace& space() { return *space_; }
   const log::SegmentSpace& space() const { return *space_; }
   log::WriteAccount& account() { return account_; }
 
+  policy::Admission& admission() { return admission_; }
+  const policy::Admission& admission() const { return admission_; }
+
   /// Free segments that clients' writes leave alone: one a disk, for notes that must always fit.
   uint64_t reserve_segments() const { return disks_.size(); }
+  /// Free segments that copies of cloud blocks leave to clients' writes.
+  uint64_t copy_reserve_segments() const { return reserve_segments() + low_watermark_; }
+  /// Room that one disk may fill with what the cloud lacks before copies have to stand back.
+  uint64_t share_bytes() const {
+    return space_->size_bytes() / std::max<uint64_t>(1, disks_.size());
+  }
   void add(Reclaimable& disk) { disks_.push_back(&disk); }
   void remove(Reclaimable& disk);
 
@@ -56,6 +68,14 @@ class Pool {
   void want_room() {
     starving_ = true;
     poke();
+  }
+  /// Somebody's write waits for room.
+  bool starving() const { return starving_; }
+  /// Fewer segments are free than the reclaimer keeps: those that writes and copies leave alone,
+  /// and one for a copy to begin.
+  bool low() const {
+    const uint64_t for_copies = admission_.mode() == policy::AdmissionMode::none ? 0 : 1;
+    return space_->free_segments() < copy_reserve_segments() + for_copies;
   }
   /// Notified when room appeared.
   WaitQueue& room() { return space_->freed(); }
@@ -71,6 +91,7 @@ class Pool {
 
   Reactor& reactor_;
   std::unique_ptr<log::SegmentSpace> space_;
+  policy::Admission admission_;
   log::WriteAccount account_;
   std::vector<Reclaimable*> disks_;
   WaitQueue work_;

@@ -57,27 +57,28 @@ HybridDisk::Run HybridDisk::resolve(Lba lba, uint64_t limit) const {
   return run;
 }
 
-Task<IoStatus> HybridDisk::read_blocks(Lba lba, std::span<std::byte> out) {
+Task<IoStatus> HybridDisk::read_blocks(Lba lba, std::span<std::byte> out, Keep keep) {
   const uint64_t count = out.size() / kBlockBytes;
   Run run = resolve(lba, count);
-  if (run.count == count) co_return co_await read_run(run, out);
+  if (run.count == count) co_return co_await read_run(run, out, keep);
   IoGroup group(reactor_);
   for (uint64_t at = 0; at < count; at += run.count) {
     run = resolve(lba + at, count - at);
     ++group.running;
-    reactor_.spawn(read_member(group, run, out.subspan(at * kBlockBytes, run.count * kBlockBytes)));
+    reactor_.spawn(
+        read_member(group, run, out.subspan(at * kBlockBytes, run.count * kBlockBytes), keep));
     while (group.running >= kReadFanOut) co_await group.ended.wait();
   }
   while (group.running > 0) co_await group.ended.wait();
   co_return group.status;
 }
 
-Task<void> HybridDisk::read_member(IoGroup& group, Run run, std::span<std::byte> out) {
+Task<void> HybridDisk::read_member(IoGroup& group, Run run, std::span<std::byte> out, Keep keep) {
   // Spawned tasks start a little later: look again, in case the blocks have moved since.
   IoStatus status = IoStatus::ok;
   for (uint64_t at = 0; at < run.count && status == IoStatus::ok;) {
     Run now = resolve(run.lba + at, run.count - at);
-    status = co_await read_run(now, out.subspan(at * kBlockBytes, now.count * kBlockBytes));
+    status = co_await read_run(now, out.subspan(at * kBlockBytes, now.count * kBlockBytes), keep);
     at += now.count;
   }
   if (status != IoStatus::ok) group.status = status;
@@ -85,25 +86,32 @@ Task<void> HybridDisk::read_member(IoGroup& group, Run run, std::span<std::byte>
   group.ended.notify_all();
 }
 
-Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out) {
+Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep) {
   switch (run.source) {
     case Run::Source::local:
-      co_return co_await read_local(run, out);
-    case Run::Source::cloud_log:
-      co_return co_await read_cloud(run, out);
+      co_return co_await read_local(run, out, keep);
     case Run::Source::zero:
       std::memset(out.data(), 0, out.size());
       co_return IoStatus::ok;
     case Run::Source::lost:
       co_return IoStatus::lost;
+    case Run::Source::cloud_log:
     case Run::Source::base:
       break;
   }
   stats_.read_miss_blocks += run.count;
-  co_return co_await base_.read(run.lba.value * kBlockBytes, out);
+  if (keep == Keep::pass_by) stats_.stream_blocks += run.count;
+  std::unique_ptr<Fetch> fetch = keep == Keep::if_worth ? begin_fetch(run) : nullptr;
+  if (fetch == nullptr) co_return co_await read_cloud(run, out);
+  // Into memory of our own: a client's may be written to or reused before the pool has it.
+  const IoStatus status = co_await read_cloud(run, fetch->data.span());
+  if (status != IoStatus::ok) co_return status;
+  std::memcpy(out.data(), fetch->data.data(), out.size());
+  end_fetch(std::move(fetch));
+  co_return status;
 }
 
-Task<IoStatus> HybridDisk::read_local(Run run, std::span<std::byte> out) {
+Task<IoStatus> HybridDisk::read_local(Run run, std::span<std::byte> out, Keep keep) {
   log::SegmentSpace& space = pool_.space();
   const log::SegmentSpace::Pin pin(space, space.segment_of(run.address));
   const IoStatus status = co_await space.device().read(space.device_offset(run.address), out);
@@ -135,16 +143,17 @@ Task<IoStatus> HybridDisk::read_local(Run run, std::span<std::byte> out) {
     local_index_.erase_if(lba, address);
     const Run again = resolve(lba, 1);
     if (again.source == Run::Source::local && again.address == address) co_return one;
-    one = co_await read_run(again, block);
+    one = co_await read_run(again, block, keep);
     if (one != IoStatus::ok) co_return one;
   }
   co_return IoStatus::ok;
 }
 
 Task<IoStatus> HybridDisk::read_cloud(Run run, std::span<std::byte> out) {
+  if (run.source == Run::Source::base)
+    co_return co_await base_.read(run.lba.value * kBlockBytes, out);
   log::SegmentSpace& space = *cloud_space_;
   const log::SegmentSpace::Pin pin(space, space.segment_of(run.address));
-  stats_.read_miss_blocks += run.count;
   const IoStatus status = co_await cloud_log_device_.read(space.device_offset(run.address), out);
   if (status != IoStatus::ok) co_return status;
   uint32_t bad = 0;
@@ -155,9 +164,10 @@ Task<IoStatus> HybridDisk::read_cloud(Run run, std::span<std::byte> out) {
   co_return IoStatus::checksum;
 }
 
-/// Does the cloud hold what lies at this place of the pool's log?
+/// Does the cloud hold what lies at this place of the pool's log? A copy came from there.
 bool HybridDisk::is_shipped(log::BlockAddress local_address) const {
   const log::SegmentSpace& space = pool_.space();
+  if (space.is_copy(local_address)) return true;
   const log::LogPosition position{space.order_of(space.segment_of(local_address)),
                                   space.block_of(local_address)};
   return position < shipped_end();

@@ -92,6 +92,7 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
     for (uint64_t i = 0; i < entry.count; ++i) {
       const Lba lba(entry.lba + i);
       space.set_crc(address + i, log::unbound_crc(crcs[i], lba, Seq(entry.seq)));
+      space.begin_life(address + i, entry.kind);
       const bool stale = disk_.cloud_is_newer(lba, Seq(entry.seq));
       if (stale || Seq(entry.seq) <= disk_.void_seq_) {
         disk_.local_index_.erase(lba);

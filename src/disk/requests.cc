@@ -57,7 +57,8 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
       active_ended_(reactor),
       ship_work_(reactor),
       cloud_progress_(reactor),
-      apply_work_(reactor) {
+      apply_work_(reactor),
+      admit_work_(reactor) {
   info_.name = options_.name;
   info_.size_bytes = super.size_bytes;
   info_.alignment_bytes = kSectorBytes;
@@ -175,15 +176,16 @@ Task<void> HybridDisk::run_zero(IoRequest& request) {
 Task<void> HybridDisk::run_read(IoRequest& request) {
   const TimeNs start_ns = reactor_.now();
   IoStatus status = IoStatus::ok;
+  const Keep keep = keep_of(request);
   if (aligned(request)) {
     const std::span<std::byte> out(static_cast<std::byte*>(request.iov[0].iov_base),
                                    request.length);
-    status = co_await read_blocks(Lba(request.offset / kBlockBytes), out);
+    status = co_await read_blocks(Lba(request.offset / kBlockBytes), out, keep);
   } else {
     const uint64_t first = round_down(request.offset, kBlockBytes);
     const uint64_t end = round_up(request.offset + request.length, kBlockBytes);
     Buffer whole(end - first);
-    status = co_await read_blocks(Lba(first / kBlockBytes), whole.span());
+    status = co_await read_blocks(Lba(first / kBlockBytes), whole.span(), keep);
     if (status == IoStatus::ok)
       scatter(request, whole.span().subspan(request.offset - first, request.length));
   }

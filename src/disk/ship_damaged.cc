@@ -1,5 +1,6 @@
 // HybridDisk, the shipper where the pool's log can't be read: by the segment's table, else by the
 // index. What is gone goes to the cloud as lost, so that nobody is ever served something older.
+// Copies are not looked at: what they hold is in the cloud.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -88,7 +89,8 @@ Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegme
   const log::BlockAddress high = space.address(segment.segment, limit_block);
   std::vector<std::pair<Lba, uint64_t>> blocks;
   local_index_.for_each([&](Lba lba, uint64_t address) {
-    if (address >= low && address < high) blocks.emplace_back(lba, address);
+    if (address >= low && address < high && !space.is_copy(address))
+      blocks.emplace_back(lba, address);
   });
   std::sort(blocks.begin(), blocks.end());
   const Seq seq(segment.max_seq);
@@ -139,7 +141,7 @@ void HybridDisk::add_unknown(ShipBatch& batch, log::LogPosition end, Seq seq) {
   const log::SegmentSpace& space = pool_.space();
   local_index_.for_each([&](Lba lba, uint64_t address) {
     const log::LogPosition at{space.order_of(space.segment_of(address)), space.block_of(address)};
-    if (at >= end) ranges.emplace_back(lba, 1);
+    if (at >= end && !space.is_copy(address)) ranges.emplace_back(lba, 1);
   });
   local_extents_.for_each_in(Lba(0), block_count_, [&](Lba lba, uint64_t count, const auto& range) {
     if (range.seq > seq) ranges.emplace_back(lba, count);

@@ -88,14 +88,14 @@ void HybridDisk::take_ship_record(ShipBatch& batch, const log::RecordView& recor
 void HybridDisk::take_ship_entry(ShipBatch& batch, const log::Entry& entry,
                                  log::BlockAddress address, std::span<const std::byte> data,
                                  std::span<const uint32_t> crcs) {
+  if (entry.kind != log::EntryKind::data && entry.kind != log::EntryKind::zero)
+    return;  // notes and copies concern the pool only
   if (Seq(entry.seq) <= shipped_seq_)
     batch.data_bytes += data.size();  // in the cloud since before a restart
   else if (entry.kind == log::EntryKind::data)
     add_ship_data(batch, entry, address, data, crcs);
-  else if (entry.kind == log::EntryKind::zero)
-    batch.items.emplace_back().append.entry = entry;
   else
-    return;  // notes and copies concern the pool only
+    batch.items.emplace_back().append.entry = entry;
   batch.last_seq = std::max(batch.last_seq, Seq(entry.seq));
   take_gaps(batch);
 }

@@ -54,6 +54,14 @@ void HybridDisk::release(Ticket& ticket) {
   tickets_changed_.notify_all();
 }
 
+/// The write gets its place in the order. What is being fetched of its blocks is old from now on.
+void HybridDisk::take_seq(PendingSeq& pending) {
+  pending.seq = next_seq_;
+  ++next_seq_;
+  pending_seqs_.push_back(pending);
+  if (!planted(Planted::admit_stale_fetch)) overtake_fetches(pending.lba, pending.count);
+}
+
 /// Is a write to any of these blocks in the pool's log already (or, if `direct_too`, in the
 /// cloud's), but not in the index yet?
 bool HybridDisk::under_way(Lba lba, uint64_t count, bool direct_too) {
@@ -119,9 +127,9 @@ Task<IoStatus> HybridDisk::write_unaligned(uint64_t offset, std::span<const std:
   ticket.count = count;
   ticket.exclusive = true;
   co_await acquire(ticket);
-  IoStatus status = co_await read_blocks(lba, blocks.span().first(kBlockBytes));
+  IoStatus status = co_await read_blocks(lba, blocks.span().first(kBlockBytes), Keep::no);
   if (status == IoStatus::ok && count > 1)
-    status = co_await read_blocks(lba + (count - 1), blocks.span().last(kBlockBytes));
+    status = co_await read_blocks(lba + (count - 1), blocks.span().last(kBlockBytes), Keep::no);
   if (status == IoStatus::ok) {
     std::memcpy(blocks.data() + (offset - first), data.data(), data.size());
     status = co_await write_blocks(lba, count, blocks.data(), log::EntryKind::data, true);
@@ -175,10 +183,8 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
         co_await acquire(ticket);
         continue;
       }
-      pending.seq = next_seq_;
       pending.direct = true;
-      ++next_seq_;
-      pending_seqs_.push_back(pending);
+      take_seq(pending);
       status = co_await write_direct(lba, count, data, kind, pending, true);
       break;
     }
@@ -187,9 +193,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
       append.entry = make_entry(kind, lba, count, next_seq_);
       append.data = data;
       if (local_->admit(append, pool_.reserve_segments())) {
-        pending.seq = next_seq_;
-        ++next_seq_;
-        pending_seqs_.push_back(pending);
+        take_seq(pending);
         co_await local_->completed(append);
         status = append.status;
         if (status == IoStatus::ok) {

@@ -252,7 +252,7 @@ void LogStream::fill_header(Batch& batch, std::span<std::byte> header, uint32_t 
     for (uint32_t i = 0; i < blocks; ++i) {
       const uint32_t crc = crc32c({append.data + size_t{i} * kBlockBytes, kBlockBytes});
       space_.set_crc(append.address + i, crc);
-      space_.clear_accesses(append.address + i);
+      space_.begin_life(append.address + i, append.entry.kind);
       if (options_.keep_seqs) space_.set_seq(append.address + i, Seq(append.entry.seq));
       *crc_at = bound_crc(crc, Lba(append.entry.lba + i), Seq(append.entry.seq));
       table_crcs_.push_back(*crc_at++);

@@ -95,8 +95,8 @@ class LogStream final : private TurnHook {
 
   /// Largest append these segments can take, in blocks.
   uint32_t max_append_blocks() const { return max_append_blocks_; }
-  /// Would admit() succeed, leaving `reserve_segments` free in the space? Not while fewer are free, even
-  /// if the open segment had room: somebody with a lower reserve opened it, and needs it.
+  /// Would admit() succeed, leaving `reserve_segments` free in the space? Not while fewer are free,
+  /// even if the open segment had room: somebody with a lower reserve opened it, and needs it.
   bool has_room(uint32_t data_blocks, uint64_t reserve_segments) const;
   /// Queues `append` for this turn's record. False = no room, nothing happened. The stream must not
   /// be failed.
@@ -127,6 +127,8 @@ class LogStream final : private TurnHook {
   /// Segments in use, oldest first. The last one is open unless `open() == false`.
   const std::deque<ChainSegment>& chain() const { return chain_; }
   bool open() const { return open_; }
+  /// Of the next segment: above every order that this stream ever used.
+  uint64_t next_order() const { return next_order_; }
   /// What the open segment's table will say.
   const std::vector<TableEntry>& open_table() const { return table_; }
   const std::vector<uint32_t>& open_table_crcs() const { return table_crcs_; }

@@ -110,7 +110,7 @@ SegmentSpace::SegmentSpace(Reactor& reactor, BlockDevice& device, const SpaceSup
       segments_(super.segment_count),
       free_count_(super.segment_count),
       crcs_(super.segment_count * segment_blocks_),
-      accesses_(super.segment_count * segment_blocks_),
+      marks_(super.segment_count * segment_blocks_),
       seqs_(keep_seqs ? super.segment_count * segment_blocks_ : 0),
       freed_(reactor),
       super_written_(reactor) {

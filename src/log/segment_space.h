@@ -8,8 +8,8 @@
 //  2. A segment with readers (pins) is not handed out.
 //  3. The two superblock copies are written in turn, each flushed before the next.
 // Thread rule: one reactor.
-// Memory: 4 bytes of CRC and 1 of access count per block, 8 more of seq where `keep_seqs` asks for
-// it.
+// Memory: 4 bytes of CRC and 1 of marks (access count, copy) per block, 8 more of seq where
+// `keep_seqs` asks for it.
 #pragma once
 
 #include <cstdint>
@@ -97,11 +97,16 @@ class SegmentSpace {
   Seq seq(BlockAddress a) const { return Seq(seqs_[a]); }
   void set_seq(BlockAddress a, Seq seq) { seqs_[a] = seq.value; }
   /// Reads of the block since it was written, saturating at 3 (S3-FIFO's counter).
-  uint8_t accesses(BlockAddress a) const { return accesses_[a]; }
+  uint8_t accesses(BlockAddress a) const { return marks_[a] & kAccesses; }
   void note_access(BlockAddress a) {
-    if (accesses_[a] < 3) ++accesses_[a];
+    if (accesses(a) < kAccesses) ++marks_[a];
   }
-  void clear_accesses(BlockAddress a) { accesses_[a] = 0; }
+  /// Is the block a clean copy (EntryKind::copy) of what the cloud has?
+  bool is_copy(BlockAddress a) const { return (marks_[a] & kCopy) != 0; }
+  /// The block is written anew: no reads so far.
+  void begin_life(BlockAddress a, EntryKind kind) {
+    marks_[a] = kind == EntryKind::copy ? kCopy : uint8_t{0};
+  }
 
   /// Stream order of the segment an address lies in.
   uint64_t order_of(uint32_t segment) const { return segments_[segment].order; }
@@ -135,6 +140,10 @@ class SegmentSpace {
   bool verify(BlockAddress a, std::span<const std::byte> data, uint32_t* bad = nullptr) const;
 
  private:
+  // In marks_:
+  static constexpr uint8_t kAccesses = 3;
+  static constexpr uint8_t kCopy = 0x80;
+
   struct Segment {
     bool free = true;
     bool releasing = false;
@@ -154,7 +163,7 @@ class SegmentSpace {
   std::deque<uint32_t> free_;  // may hold segments claimed meanwhile; allocate() skips those
   uint64_t free_count_;
   ZeroedArray<uint32_t> crcs_;
-  ZeroedArray<uint8_t> accesses_;
+  ZeroedArray<uint8_t> marks_;
   ZeroedArray<uint64_t> seqs_;
   WaitQueue freed_;
   WaitQueue super_written_;

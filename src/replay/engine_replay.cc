@@ -71,7 +71,7 @@ class Replayer {
         volume_(cloud_, reactor_),
         room_(reactor_) {
     drive_.connect(reactor_);
-    host_ = std::make_unique<Host>(reactor_, drive_);
+    host_ = std::make_unique<Host>(reactor_, drive_, options.admission);
     disk_options_.name = "disk";
     disk_options_.size_bytes = trace.size_bytes;
     const auto span =
@@ -100,6 +100,7 @@ class Replayer {
                                          "smaller --speed",
                                          trace_.name, under_way_)};
     run_.pool_bytes = options_.pool_bytes;
+    run_.admission = options_.admission.mode;
     run_.hash = world_.hash();
     run_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return std::move(run_);

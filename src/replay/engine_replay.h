@@ -17,6 +17,7 @@
 #include "disk/stats.h"
 #include "model/cloud_model.h"
 #include "model/nvme_options.h"
+#include "policy/admission.h"
 #include "replay/block_trace.h"
 #include "trace/trace_record.h"
 
@@ -33,6 +34,7 @@ struct EngineReplayOptions {
   double speed = 1;  ///< how many times faster than the trace requests arrive; above 0
   model::NvmeOptions drive = model::nvme_gen4();
   model::CloudOptions cloud = model::cloud_ebs();
+  policy::AdmissionOptions admission;
 };
 
 /// Latencies of the requests that ended in one slice of time.
@@ -43,6 +45,7 @@ struct TimeSlice {
 
 struct EngineRun {
   uint64_t pool_bytes = 0;
+  policy::AdmissionMode admission = policy::AdmissionMode::none;
   uint64_t requests = 0;
   uint64_t late = 0;    ///< held back by kMaxUnderWay
   uint64_t failed = 0;  ///< ended with an error

@@ -44,6 +44,10 @@ std::string size_name(const EngineRun& run) {
   return fmt::format("{:.0f} MiB", mib(run.pool_bytes));
 }
 
+std::string run_name(const EngineRun& run) {
+  return fmt::format("{}, {}", size_name(run), policy::name_of(run.admission));
+}
+
 void add_cdf(LinePlot& plot, const std::string& name, const Histogram& latency) {
   if (latency.count() == 0) return;
   PlotSeries series{name, {}, false};
@@ -55,8 +59,8 @@ void add_cdf(LinePlot& plot, const std::string& name, const Histogram& latency) 
 std::string cdf_plot(const EngineResult& result) {
   LinePlot plot{"Latency, share of requests done within", "us", "share", {}, true};
   for (const EngineRun& run : result.runs) {
-    add_cdf(plot, "reads, " + size_name(run), disk_of(run).read_latency);
-    add_cdf(plot, "writes, " + size_name(run), disk_of(run).write_latency);
+    add_cdf(plot, "reads, " + run_name(run), disk_of(run).read_latency);
+    add_cdf(plot, "writes, " + run_name(run), disk_of(run).write_latency);
   }
   return to_svg(plot);
 }
@@ -64,8 +68,7 @@ std::string cdf_plot(const EngineResult& result) {
 std::string time_plot(const EngineResult& result) {
   LinePlot plot{"Latency over time, p50 and p99 of all requests", "s", "us", {}, false};
   for (const EngineRun& run : result.runs) {
-    PlotSeries middle{"p50, " + size_name(run), {}, true},
-        high{"p99, " + size_name(run), {}, false};
+    PlotSeries middle{"p50, " + run_name(run), {}, true}, high{"p99, " + run_name(run), {}, false};
     for (const TimeSlice& slice : run.slices) {
       if (slice.latency.count() == 0) continue;
       const double second = static_cast<double>(slice.begin_ns) / kSecond;
@@ -84,7 +87,7 @@ std::string percentile_plot(const EngineResult& result) {
     for (const bool reads : {true, false}) {
       const Histogram& latency = reads ? disk_of(run).read_latency : disk_of(run).write_latency;
       if (latency.count() == 0) continue;
-      BarPlot::Group group{fmt::format("{}, {}", reads ? "reads" : "writes", size_name(run)), {}};
+      BarPlot::Group group{fmt::format("{}, {}", reads ? "reads" : "writes", run_name(run)), {}};
       for (const auto& [name, point] : {std::pair{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}})
         group.bars.push_back({name, {us(latency.quantile_ns(point))}});
       plot.groups.push_back(std::move(group));
@@ -100,7 +103,7 @@ std::string write_plot(const EngineResult& result) {
   BarPlot::Group group{"pool", {}};
   for (const EngineRun& run : result.runs) {
     const PoolWrites& written = run.stats.pool.written;
-    group.bars.push_back({size_name(run),
+    group.bars.push_back({run_name(run),
                           {mib(written.user), mib(written.admission), mib(written.reinsertion),
                            mib(written.metadata)}});
   }
@@ -120,6 +123,7 @@ nlohmann::ordered_json run_json(const EngineRun& run) {
   const DiskStats& disk = disk_of(run);
   const PoolWrites& written = run.stats.pool.written;
   return {{"pool_bytes", run.pool_bytes},
+          {"admission", policy::name_of(run.admission)},
           {"requests", run.requests},
           {"late", run.late},
           {"failed", run.failed},
@@ -146,9 +150,10 @@ nlohmann::ordered_json run_json(const EngineRun& run) {
 std::string to_table(const EngineResult& result) {
   std::string text =
       fmt::format("{}, at {:g} times its pace, through the engine\n", result.trace, result.speed);
-  text += fmt::format("  {:>10} {:>9} {:>26} {:>26} {:>24} {:>10} {:>7} {:>9}\n", "pool",
-                      "read hits", "reads: mean/p99/p99.9 us", "writes: mean/p99/p99.9 us",
-                      "pool: user/other MiB", "cloud ops", "late", "blocks/s");
+  text +=
+      fmt::format("  {:>10} {:>9} {:>9} {:>26} {:>26} {:>24} {:>10} {:>7} {:>9}\n", "pool",
+                  "admission", "read hits", "reads: mean/p99/p99.9 us", "writes: mean/p99/p99.9 us",
+                  "pool: user/other MiB", "cloud ops", "late", "blocks/s");
   const auto three = [](const Histogram& latency) {
     return fmt::format("{:.0f}/{:.0f}/{:.0f}", mean_us(latency), us(latency.quantile_ns(0.99)),
                        us(latency.quantile_ns(0.999)));
@@ -156,12 +161,13 @@ std::string to_table(const EngineResult& result) {
   for (const EngineRun& run : result.runs) {
     const DiskStats& disk = disk_of(run);
     const PoolWrites& written = run.stats.pool.written;
-    text += fmt::format(
-        "  {:>10} {:>9.4f} {:>26} {:>26} {:>24} {:>10} {:>7} {:>9.0f}\n", size_name(run),
-        hit_ratio(run), three(disk.read_latency), three(disk.write_latency),
-        fmt::format("{:.0f}/{:.0f}", mib(written.user),
-                    mib(written.admission + written.reinsertion + written.metadata)),
-        disk.cloud.reads + disk.cloud.writes, run.late, blocks_a_second(run));
+    text +=
+        fmt::format("  {:>10} {:>9} {:>9.4f} {:>26} {:>26} {:>24} {:>10} {:>7} {:>9.0f}\n",
+                    size_name(run), policy::name_of(run.admission), hit_ratio(run),
+                    three(disk.read_latency), three(disk.write_latency),
+                    fmt::format("{:.0f}/{:.0f}", mib(written.user),
+                                mib(written.admission + written.reinsertion + written.metadata)),
+                    disk.cloud.reads + disk.cloud.writes, run.late, blocks_a_second(run));
     if (run.failed > 0) text += fmt::format("  {} requests failed\n", run.failed);
   }
   return text;

@@ -55,7 +55,7 @@ void Machine::start(TimeNs clock_offset_ns) {
   reactor_->set_boot_id(boots_);
   drive_->connect(*reactor_);
   buffer_ = std::make_unique<WriteBuffer>(*reactor_, *drive_, buffer_memory_);
-  host_ = std::make_unique<Host>(*reactor_, *buffer_);
+  host_ = std::make_unique<Host>(*reactor_, *buffer_, admission_);
   pool_opened_ = std::make_unique<WaitQueue>(*reactor_);
   pool_ready_ = false;
   pool_error_.reset();

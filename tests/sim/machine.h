@@ -98,8 +98,12 @@ class SimBufferMemory final : public BufferMemory {
 class Machine {
  public:
   /// `write_buffer_bytes`: 0 for none.
-  Machine(sim::World& world, std::string name, uint64_t write_buffer_bytes)
-      : world_(world), name_(std::move(name)), write_buffer_bytes_(write_buffer_bytes) {}
+  Machine(sim::World& world, std::string name, uint64_t write_buffer_bytes,
+          policy::AdmissionOptions admission)
+      : world_(world),
+        name_(std::move(name)),
+        write_buffer_bytes_(write_buffer_bytes),
+        admission_(admission) {}
   ~Machine();
 
   const std::string& name() const { return name_; }
@@ -142,6 +146,7 @@ class Machine {
   sim::World& world_;
   std::string name_;
   uint64_t write_buffer_bytes_;
+  policy::AdmissionOptions admission_;
   PoolOptions pool_options_;
   std::unique_ptr<sim::SimDrive> drive_;
   bool formatted_ = false;

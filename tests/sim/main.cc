@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <sstream>
 #include <thread>
 
 #include "base/planted.h"
@@ -35,6 +36,7 @@ struct Options {
   double time_s = 0;
   std::string plant = "none";
   std::string fence = "any";
+  std::string admission = "any";
   std::string seed_file;
   bool trace = false;
   bool fresh = false;
@@ -75,6 +77,13 @@ Fence fence_named(const std::string& name) {
   std::exit(2);
 }
 
+Admitting admitting_named(const std::string& name) {
+  if (name == "any") return Admitting::any;
+  if (name == "none") return Admitting::none;
+  std::fprintf(stderr, "latte-sim: no admission '%s'; known: any, none\n", name.c_str());
+  std::exit(2);
+}
+
 struct Search {
   std::vector<RunOptions> listed;  // runs; if empty, first + index
   uint64_t first = 1;
@@ -87,9 +96,11 @@ struct Search {
   Planted bug = Planted::none;
   Spared spared;
   Fence fence = Fence::any;
+  Admitting admitting = Admitting::any;
 
   RunOptions run_at(uint64_t index) const {
-    RunOptions run = listed.empty() ? RunOptions{first + index, fence, false, {}} : listed[index];
+    RunOptions run =
+        listed.empty() ? RunOptions{first + index, fence, admitting, false, {}} : listed[index];
     run.spared = spared;
     return run;
   }
@@ -119,10 +130,10 @@ bool run_seed(const RunOptions& options, bool quiet, uint64_t* operations, bool 
   if (run.failed() && !quiet)
     std::printf(
         "seed %lu: BROKEN PROMISE %s\n  %s\n  at %.3f ms, step %lu, event hash %016lx; "
-        "replay: latte-sim --seed %lu --fence %s --trace\n",
+        "replay: latte-sim --seed %lu --fence %s --admission %s --trace\n",
         seed, run.failure->promise.c_str(), run.failure->text.c_str(),
         static_cast<double>(run.world.now()) / 1e6, run.world.steps(), run.world.hash(), seed,
-        name_of(options.fence));
+        name_of(options.fence), options.admitting == Admitting::none ? "none" : "any");
   if (!run.failed() && print_ok)
     std::printf(
         "seed %lu: fine, %lu operations, %.1f s of virtual time, %lu steps, event hash "
@@ -233,15 +244,22 @@ uint64_t run_search(const Search& search, unsigned jobs, uint64_t* runs, uint64_
   return failures;
 }
 
-/// One a line: the seed, and "lease" or "any" if it is not the generations' fence.
+/// One a line: the seed, "lease" or "any" if it is not the generations' fence, and "admission" if
+/// the seed says whether pools admit what reads miss; else they don't.
 std::vector<RunOptions> read_seed_file(const std::string& path) {
   std::ifstream file(path);
   std::vector<RunOptions> runs;
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line[0] == '#') continue;
-    size_t end = 0;
-    RunOptions run{std::stoull(line, &end), Fence::generation, false, {}};
-    if (end < line.size()) run.fence = fence_named(line.substr(end + 1));
+    std::istringstream words(line);
+    RunOptions run{0, Fence::generation, Admitting::none, false, {}};
+    words >> run.seed;
+    for (std::string word; words >> word;) {
+      if (word == "admission")
+        run.admitting = Admitting::any;
+      else
+        run.fence = fence_named(word);
+    }
     runs.push_back(run);
   }
   return runs;
@@ -299,6 +317,7 @@ int run_many(const Options& options) {
   search.spared = options.spared;
   search.repeat = options.repeat;
   search.fence = fence_named(options.fence);
+  search.admitting = admitting_named(options.admission);
   const auto start = WallClock::now();
   uint64_t runs = 0, operations = 0;
   const uint64_t failures = run_search(search, options.jobs, &runs, &operations);
@@ -343,6 +362,7 @@ int main_checked(int argc, char** argv) {
       ->transform(CLI::AsNumberWithUnit(std::map<std::string, double>{{"s", 1}, {"m", 60}},
                                         CLI::AsNumberWithUnit::UNIT_OPTIONAL));
   app.add_option("--fence", options.fence, "generation, lease, or any (the seed says which)");
+  app.add_option("--admission", options.admission, "none, or any (the seed says which)");
   app.add_option("--plant", options.plant, "Planted bug to run with");
   app.add_flag("--plants", options.all_plants, "Hunt every planted bug; all must be found");
   app.add_flag("--fresh", options.fresh, "First seed from the clock");
@@ -364,7 +384,8 @@ int main_checked(int argc, char** argv) {
   // Trace and engine log share stdout; line by line they keep their order.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   uint64_t operations = 0;
-  const RunOptions run{options.seed, fence_named(options.fence), options.trace, options.spared};
+  const RunOptions run{options.seed, fence_named(options.fence), admitting_named(options.admission),
+                       options.trace, options.spared};
   return run_seed(run, false, &operations, true) ? 0 : 1;
 }
 

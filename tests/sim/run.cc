@@ -44,6 +44,18 @@ void choose_fence(const RunOptions& run, uint32_t index, sim::SimCloudOptions& s
   service.sessions = random.chance(1, 2) ? 1 : 2;
 }
 
+/// Likewise.
+policy::AdmissionOptions choose_admission(const RunOptions& run) {
+  Random random(run.seed * 0xbf58476d1ce4e5b9ull + 1);
+  policy::AdmissionOptions options;
+  options.mode = policy::AdmissionMode::none;
+  if (run.admitting == Admitting::none || random.chance(1, 4)) return options;
+  options.mode = random.chance(1, 2) ? policy::AdmissionMode::all : policy::AdmissionMode::s3fifo;
+  // Runs last minutes: this is soon spent, and comes back in part.
+  if (random.chance(1, 6)) options.write_budget_bytes = 8ull << 30;
+  return options;
+}
+
 Workload random_workload(Random& random) {
   Workload workload;
   workload.writes = random.between(30, 80);
@@ -86,13 +98,15 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
   }
   static constexpr uint64_t kBuffers[] = {0, 0, 64, 128, 1024};
   const uint64_t buffer_kib = kBuffers[random.below(std::size(kBuffers))];
+  const policy::AdmissionOptions admission = choose_admission(options);
   for (const char* name : {"A", "B", "C"})
-    machines.push_back(std::make_unique<Machine>(world, name, buffer_kib * 1024));
+    machines.push_back(std::make_unique<Machine>(world, name, buffer_kib * 1024, admission));
   world.trace(
       "geometry: pool {} x {} KiB, {} disks, {} clients at most, think {} us, damage {}, "
-      "cloud faults {}, write buffer {} KiB",
+      "cloud faults {}, write buffer {} KiB, admission {}, {} bytes a day",
       pool_segments, pool.segment_bytes / 1024, disks.size(), workload.clients_max,
-      workload.think_ns / 1000, may_damage, may_break_cloud, buffer_kib);
+      workload.think_ns / 1000, may_damage, may_break_cloud, buffer_kib,
+      static_cast<int>(admission.mode), admission.write_budget_bytes);
   for (const auto& disk : disks)
     world.trace(
         "{}: {} KiB, durability {}, max_lag {} ms, cloud log {} x {} KiB", disk->options.name,

@@ -45,9 +45,16 @@ enum class Fence : uint8_t {
   lease,       ///< a lease on a service that can't
 };
 
+/// Do pools admit what reads miss?
+enum class Admitting : uint8_t {
+  any,   ///< the seed says whether, and by which rule
+  none,  ///< no
+};
+
 struct RunOptions {
   uint64_t seed = 1;
   Fence fence = Fence::any;
+  Admitting admitting = Admitting::any;
   bool trace = false;
   Spared spared;
 };

@@ -48,6 +48,13 @@ TEST(Config, ReadsTheContractsExample) {
   EXPECT_EQ(c.http->port, 9400);
 }
 
+TEST(Config, ReadsWhatThePoolAdmits) {
+  const auto config = parse(kPool + "admission = \"all\"\nwrite_budget = \"200GB\"\n" + kDisk);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config.value().pool.admission.mode, policy::AdmissionMode::all);
+  EXPECT_EQ(config.value().pool.admission.write_budget_bytes, 200'000'000'000u);
+}
+
 TEST(Config, DefaultsAreTheDocumentedOnes) {
   const auto config = parse(kPool + kDisk);
   ASSERT_TRUE(config) << config.error().message;
@@ -57,6 +64,8 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(disk.cloud_log_bytes, 1u << 30);
   EXPECT_FALSE(disk.cloud_limits.any());
   EXPECT_EQ(config.value().pool.options.segment_bytes, 4u << 20);
+  EXPECT_EQ(config.value().pool.admission.mode, policy::AdmissionMode::s3fifo);
+  EXPECT_EQ(config.value().pool.admission.write_budget_bytes, 0u);
   EXPECT_TRUE(config.value().control_socket.empty());
   EXPECT_FALSE(config.value().http);
 }
@@ -100,7 +109,11 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"NoDisk", kPool, "disk is missing"},
         Mistake{"UnknownKey", kPool + "sise = 1\n" + kDisk,
                 "run.toml:4:1: pool.sise is no known key; allowed here are path, size, volumes, "
-                "segment_size, write_buffer, write_buffer_directory"},
+                "segment_size, write_buffer, write_buffer_directory, admission, write_budget"},
+        Mistake{"Admission", kPool + "admission = \"lru\"\n" + kDisk,
+                "write \"none\", \"all\" or \"s3fifo\""},
+        Mistake{"WriteBudgetTooSmall", kPool + "write_budget = \"1MiB\"\n" + kDisk,
+                "write at least 64 MiB a day, or 0"},
         Mistake{"UnknownTable", kPool + kDisk + "[metrics]\n", "metrics is no known key"},
         Mistake{"WrongType", "[pool]\npath = 7\n", "run.toml:2:8: pool.path = 7 is no text"},
         Mistake{"DiskNotAList", kPool + "[disk]\nname = \"db\"\n", "write [[disk]]"},
@@ -133,8 +146,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "there twice"},
         Mistake{"RbdNoValue", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:p/a?conf=\"\n",
                 "has no value"},
-        Mistake{"Nbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"nbd:x\"\n",
-                "is no NBD address"},
+        Mistake{"Nbd", kPool + "[[disk]]\nname = \"a\"\ncloud = \"nbd:x\"\n", "is no NBD address"},
         Mistake{"Cloud", kPool + "[[disk]]\nname = \"a\"\ncloud = \"/srv\"\n",
                 "write file:DIRECTORY"},
         Mistake{"Name", kPool + "[[disk]]\nname = \"a b\"\n", "is no name"},

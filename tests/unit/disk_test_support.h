@@ -58,8 +58,12 @@ inline Bytes filled(size_t length, int value) {
 /// A host with a drive and one disk, whose cloud outlives it.
 class DiskRig {
  public:
-  explicit DiskRig(DiskOptions options = defaults(), uint64_t seed = 1)
-      : options_(std::move(options)), world_(seed), cloud_(world_, cloud_options()) {
+  explicit DiskRig(DiskOptions options = defaults(), uint64_t seed = 1,
+                   policy::AdmissionOptions admission = {})
+      : options_(std::move(options)),
+        admission_(admission),
+        world_(seed),
+        cloud_(world_, cloud_options()) {
     make_drive();
     boot();
     create();
@@ -136,7 +140,7 @@ class DiskRig {
       EXPECT_TRUE(run(Host::format_pool(*reactor_, *drive_, pool)).ok());
     }
     formatted_ = true;
-    host_ = std::make_unique<Host>(*reactor_, *drive_);
+    host_ = std::make_unique<Host>(*reactor_, *drive_, admission_);
     EXPECT_TRUE(run(host_->open_pool()).ok());
   }
   Result<void> attach() {
@@ -162,6 +166,7 @@ class DiskRig {
   }
 
   DiskOptions options_;
+  policy::AdmissionOptions admission_;
   sim::World world_;
   sim::SimCloud cloud_;
   std::unique_ptr<sim::SimDrive> drive_;

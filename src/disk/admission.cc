@@ -1,0 +1,202 @@
+// HybridDisk, admission: blocks that reads had to fetch from the cloud become copies in the pool.
+//
+// A fetch reads into memory of its own. The client gets its data at once; the blocks that are worth
+// it (policy/admission.h) wait for company, go to the log's head in one record, and into the index.
+// Client data go first everywhere: a copy takes no segment that writes need, and none is made while
+// half of the disk's share holds what the cloud lacks.
+//
+// Never older data (promise 6): from the instant a fetch begins, every write that gets a seq marks
+// the fetches it overlaps as overtaken. Such a fetch is not written any more; if it is on its way
+// to the log it precedes the write there, and it does not go into the index. So a copy's place in
+// the log and its seq - the last one given out - say truly that it is current there.
+//
+// Limits: kMaxFetchBytes of memory; kBatchBlocks a record or two.
+#include <algorithm>
+
+#include "base/planted.h"
+#include "disk/hybrid_disk.h"
+
+namespace latte {
+namespace {
+
+/// Memory of a disk's fetches, under way or waiting to be written.
+constexpr uint64_t kMaxFetchBytes = 8u << 20;
+/// Blocks written at a time, and how long fewer wait for company: a record's header is a block, so
+/// a block alone would cost twice its size.
+constexpr uint64_t kBatchBlocks = 64;
+constexpr TimeNs kGatherNs = 5 * kMillisecond;
+
+/// Stands for the disk in the pool's names.
+uint64_t key_of(const Uuid& id) {
+  uint64_t key = 0;
+  for (const uint8_t byte : id.bytes) key = (key ^ byte) * 0x100000001b3ull;  // FNV-1a
+  return key;
+}
+
+}  // namespace
+
+// A stretch of a fetch on its way to the log.
+struct HybridDisk::Copy {
+  Fetch* fetch = nullptr;
+  log::Append append;
+};
+
+/// Streams pass by, and so does what no policy asks for.
+HybridDisk::Keep HybridDisk::keep_of(const IoRequest& request) {
+  const policy::Admission& admission = pool_.admission();
+  if (admission.mode() == policy::AdmissionMode::none) return Keep::no;
+  const uint64_t first = request.offset / kBlockBytes;
+  const uint64_t end = (request.offset + request.length + kBlockBytes - 1) / kBlockBytes;
+  const bool in_stream = streams_.observe(Lba(first), end - first);
+  return in_stream && admission.streams_pass_by() ? Keep::pass_by : Keep::if_worth;
+}
+
+/// Is there room and time for copies, or do clients' data need both?
+bool HybridDisk::copies_welcome() const {
+  return state_ == State::online && !background_stop_ && local_usable() && !pool_.starving() &&
+         dirty_bytes_ * 2 <= pool_.share_bytes();
+}
+
+/// The read of `run` is about to begin. Null if nothing of it is to be kept.
+std::unique_ptr<HybridDisk::Fetch> HybridDisk::begin_fetch(const Run& run) {
+  // Before the first write there is nothing but zeroes, and no seq to bind a copy to.
+  if (!copies_welcome() || run.count > Fetch::kMaxBlocks || next_seq_ == Seq(1)) return nullptr;
+  std::bitset<Fetch::kMaxBlocks> worth;
+  const uint64_t key = key_of(id_);
+  for (uint64_t i = 0; i < run.count; ++i) worth[i] = pool_.admission().worth(key, run.lba + i);
+  if (worth.none()) return nullptr;
+  bool busy = fetch_bytes_ + run.count * kBlockBytes > kMaxFetchBytes ||
+              under_way(run.lba, run.count, true);
+  fetches_.for_each([&](Fetch& other) {
+    busy |= other.lba < run.lba + run.count && run.lba < other.lba + other.count;
+  });
+  if (busy) {
+    stats_.unadmitted_blocks += worth.count();
+    return nullptr;
+  }
+  auto fetch = std::make_unique<Fetch>(run.lba, run.count, fetch_bytes_);
+  fetch->worth = worth;
+  fetches_.push_back(*fetch);
+  return fetch;
+}
+
+/// The read is done: its blocks wait for the admitter.
+void HybridDisk::end_fetch(std::unique_ptr<Fetch> fetch) {
+  const bool stale = fetch->overtaken || !copies_welcome();
+  if (stale) {
+    stats_.unadmitted_blocks += fetch->worth.count();
+    return;
+  }
+  admit_queue_.push_back(std::move(fetch));
+  admit_work_.notify_all();
+}
+
+void HybridDisk::overtake_fetches(Lba lba, uint64_t count) {
+  fetches_.for_each([&](Fetch& fetch) {
+    const bool overlap =
+        fetch.lba.value < lba.value + count && lba.value < fetch.lba.value + fetch.count;
+    fetch.overtaken |= overlap;
+  });
+}
+
+/// Puts a copy at the log's head, as current now; the caller knows that it is. False if clients'
+/// data or the budget do not allow it.
+bool HybridDisk::admit_copy(log::Append& append, Lba lba, uint64_t count, const std::byte* data,
+                            log::WriteCause cause) {
+  if (!copies_welcome()) return false;
+  // What gets another round is taken from a segment that is about to be free.
+  const uint64_t reserve = cause == log::WriteCause::reinsertion ? pool_.reserve_segments() + 1
+                                                                 : pool_.copy_reserve_segments();
+  if (!local_->has_room(static_cast<uint32_t>(count), reserve)) return false;
+  if (!pool_.admission().afford(count * kBlockBytes, reactor_.now())) return false;
+  append.entry.seq = (next_seq_ - 1).value;
+  append.entry.lba = lba.value;
+  append.entry.count = count;
+  append.entry.kind = log::EntryKind::copy;
+  append.data = data;
+  append.cause = cause;
+  const bool admitted = local_->admit(append, reserve);
+  LATTE_CHECK(admitted);
+  return true;
+}
+
+Task<void> HybridDisk::run_admitter() {
+  while (!background_stop_ && going_on()) {
+    if (admit_queue_.empty()) {
+      co_await admit_work_.wait();
+      continue;
+    }
+    uint64_t blocks = 0;
+    for (const auto& fetch : admit_queue_) blocks += fetch->worth.count();
+    if (blocks < kBatchBlocks) co_await reactor_.sleep(kGatherNs);
+    co_await admit_batch();
+    if (pool_.low()) pool_.poke();
+  }
+  admit_queue_.clear();
+  --background_tasks_;
+  active_ended_.notify_all();
+}
+
+/// Writes the blocks that have waited longest.
+Task<void> HybridDisk::admit_batch() {
+  std::vector<std::unique_ptr<Fetch>> batch;
+  std::deque<Copy> copies;  // stable addresses
+  uint64_t blocks = 0;
+  while (!admit_queue_.empty() && blocks < kBatchBlocks) {
+    batch.push_back(std::move(admit_queue_.front()));
+    admit_queue_.pop_front();
+    blocks += admit_fetched(*batch.back(), copies);
+  }
+  for (Copy& copy : copies) co_await local_->completed(copy.append);
+  for (const Copy& copy : copies) install_copy(copy);
+}
+
+/// Queues what is worth a copy for the log. Returns the number of blocks.
+uint64_t HybridDisk::admit_fetched(Fetch& fetch, std::deque<Copy>& copies) {
+  uint64_t queued = 0;
+  const uint64_t most = local_->max_append_blocks();
+  for (uint64_t at = 0; at < fetch.count;) {
+    const auto wanted = [&](uint64_t i) {
+      return i < fetch.count && fetch.worth[i] &&
+             local_index_.find(fetch.lba + i) == BlockIndex::kNone;
+    };
+    uint64_t count = 0;
+    while (count < most && wanted(at + count)) ++count;
+    if (count == 0) {
+      ++at;
+      continue;
+    }
+    Copy& copy = copies.emplace_back();
+    copy.fetch = &fetch;
+    const std::byte* data = fetch.data.data() + at * kBlockBytes;
+    if (!fetch.overtaken &&
+        admit_copy(copy.append, fetch.lba + at, count, data, log::WriteCause::admission)) {
+      queued += count;
+    } else {
+      copies.pop_back();
+      stats_.unadmitted_blocks += count;
+    }
+    at += count;
+  }
+  return queued;
+}
+
+/// The copy is in the log. It counts unless a write came meanwhile, or its segment is gone already.
+void HybridDisk::install_copy(const Copy& copy) {
+  const log::Append& append = copy.append;
+  if (append.status != IoStatus::ok) {
+    on_local_failure(append.status);
+    return;
+  }
+  const bool gone = append.position.order <= evacuated_order_ || state_ == State::fenced;
+  if (gone || copy.fetch->overtaken) return;
+  for (uint64_t i = 0; i < append.entry.count; ++i) {
+    const Lba lba(append.entry.lba + i);
+    if (local_index_.find(lba) != BlockIndex::kNone && !planted(Planted::admit_stale_fetch))
+      continue;
+    local_index_.set(lba, append.address + i);
+    ++stats_.admitted_blocks;
+  }
+}
+
+}  // namespace latte
