@@ -3,7 +3,8 @@
 //
 // Steps, timed in the log: ship while clients go on; hold their requests and ship the rest; give
 // the superblock's owner up; end. If a step fails before the owner is gone, the held requests go on
-// here. Limits: requests are held for kHoldNs at most; a cloud that takes longer ends the attempt.
+// here. Limits: what is left is shipped within kHoldNs, or the attempt ends. A cloud that does not
+// say whether the owner is gone is asked until it does; the requests are held for that long.
 #include <fmt/format.h>
 
 #include "base/logging.h"
@@ -19,7 +20,16 @@ constexpr TimeNs kShipNs = 30 * kSecond;
 /// Little enough to ship while clients wait.
 constexpr uint64_t kLittleBytes = 1u << 20;
 constexpr TimeNs kLookNs = kMillisecond;
-constexpr TimeNs kAskAgainNs = kSecond;
+constexpr TimeNs kAskAgainNs = 200 * kMillisecond;
+
+/// The superblock that gives the disk up.
+log::CloudSuper nobodys(const log::CloudSuper& super) {
+  log::CloudSuper next = super;
+  next.owner_pool_id = Uuid{};
+  next.generation = super.generation + 1;
+  next.epoch = next.generation;
+  return next;
+}
 
 }  // namespace
 
@@ -56,22 +66,17 @@ Task<Result<void>> HybridDisk::hand_over() {
                                           reason_.empty() ? "stopped meanwhile" : reason_)};
   const TimeNs held_ns = reactor_.now();
   state_ = State::handing_over;
-  const bool shipped = co_await ship_down_to(0, kHoldNs);
   Result<void> given_up =
       Error{Errc::io, fmt::format("disk {}: the cloud did not take what was left within {} s; it "
                                   "was not handed over",
                                   name(), kHoldNs / kSecond)};
-  if (shipped) given_up = co_await give_up_ownership();
-  if (!given_up) {
-    if (state_ == State::handing_over) state_ = State::online;
+  if (co_await ship_down_to(0, kHoldNs)) {
+    given_up = co_await give_up_ownership();
+  } else if (state_ == State::handing_over) {
+    state_ = State::online;
     wake_all();
-    co_return given_up;
   }
-  state_ = State::fenced;
-  reason_ =
-      fmt::format("handed over (generation {}): any host may adopt it now with latte takeover",
-                  super_.generation);
-  wake_all();
+  if (!given_up) co_return given_up;
   co_await end_background();
   co_await cloud_stream_->quiesce();
   const auto released = co_await cloud_.release();
@@ -81,37 +86,75 @@ Task<Result<void>> HybridDisk::hand_over() {
   co_return Result<void>();
 }
 
-/// Makes the superblock say that the disk is nobody's. If the cloud does not tell whether it did,
-/// the disk fails rather than go on: all of it is in the cloud, and what came now might be adopted
-/// away.
+/// Makes the superblock say that the disk is nobody's. Ok: it does, and the disk is fenced here.
+/// While the cloud does not tell, nobody is served: all of it is in the cloud, and what came now
+/// might be adopted away.
 Task<Result<void>> HybridDisk::give_up_ownership() {
-  log::CloudSuper next = super_;
-  next.owner_pool_id = Uuid{};
-  next.generation = super_.generation + 1;
-  next.epoch = next.generation;
+  log::CloudSuper next = nobodys(super_);
   const SuperBytes bytes = seal_to_bytes(next);
   const auto swapped = co_await cloud_.swap_super(super_.generation, next.generation, bytes);
-  CloudOwner owner;
-  const TimeNs deadline_ns = reactor_.now() + kHoldNs;
-  while (!swapped && !owner.answered && state_ == State::handing_over) {
-    if (reactor_.now() >= deadline_ns) {
-      enter(State::failed,
-            "a hand-over failed half way, and the cloud does not tell whose the disk "
-            "is; nothing is lost: run latte takeover on the host that is to have it");
-      break;
-    }
-    owner = co_await read_owner(cloud_);
-    if (!owner.answered) co_await reactor_.sleep(kAskAgainNs);
-  }
-  const bool done = swapped || (owner.is(Uuid{}) && owner.super->generation == next.generation);
-  if (done) {
-    super_ = next;
+  if (swapped) {
+    given_up(next);
     co_return Result<void>();
   }
-  const bool ours = owner.is(super_.owner_pool_id) && owner.super->generation == super_.generation;
-  if (owner.answered && !ours) on_cloud_status(IoStatus::fenced);
-  co_return Error{swapped.error().code,
-                  fmt::format("disk {}: not handed over: {}", name(), swapped.error().message)};
+  const TimeNs deadline_ns = reactor_.now() + kHoldNs;
+  for (bool settled = false; !settled && reactor_.now() < deadline_ns;) {
+    settled = co_await ask_whether_given_up();
+    if (!settled) co_await reactor_.sleep(kAskAgainNs);
+  }
+  if (state_ == State::fenced && super_.owner_pool_id == Uuid{}) co_return Result<void>();
+  std::string after = "it goes on here";
+  if (state_ == State::handing_over) {
+    reason_ =
+        "a hand-over came half way, and the cloud does not tell whose the disk is: requests wait "
+        "until it does";
+    log_error("disk {}: {}", name(), reason_);
+    ++background_tasks_;
+    reactor_.spawn(await_owner());
+    after = reason_;
+  } else if (state_ != State::online) {
+    after = reason_;
+  }
+  co_return Error{swapped.error().code, fmt::format("disk {}: not handed over: {}; {}", name(),
+                                                    swapped.error().message, after)};
+}
+
+void HybridDisk::given_up(const log::CloudSuper& next) {
+  super_ = next;
+  state_ = State::fenced;
+  reason_ =
+      fmt::format("handed over (generation {}): any host may adopt it now with latte takeover",
+                  super_.generation);
+  wake_all();
+}
+
+/// Asks the cloud once whose the disk is, and acts on the answer. True if the question is settled,
+/// or the disk does not hand over any more.
+Task<bool> HybridDisk::ask_whether_given_up() {
+  const CloudOwner owner = co_await read_owner(cloud_);
+  if (state_ != State::handing_over) co_return true;
+  if (!owner.answered) co_return false;
+  const log::CloudSuper next = nobodys(super_);
+  if (owner.is(Uuid{}) && owner.super->generation == next.generation) {
+    given_up(next);
+  } else if (owner.is(super_.owner_pool_id) && owner.super->generation == super_.generation) {
+    state_ = State::online;
+    reason_.clear();
+    wake_all();
+  } else {
+    on_cloud_status(IoStatus::fenced);
+  }
+  co_return true;
+}
+
+Task<void> HybridDisk::await_owner() {
+  for (bool settled = false; !settled && state_ == State::handing_over && !background_stop_;) {
+    settled = co_await ask_whether_given_up();
+    if (!settled) co_await reactor_.sleep(kAskAgainNs);
+  }
+  if (!background_stop_) log_info("disk {}: the hand-over ended: {}", name(), stats().state);
+  --background_tasks_;
+  active_ended_.notify_all();
 }
 
 /// The pool lets go of a disk that is fenced here, so that it can be taken over again.

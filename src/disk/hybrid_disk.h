@@ -65,8 +65,9 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   /// Error: io, where a failed pool holds what neither it nor the cloud has for good.
   Task<Result<void>> stop();
   /// Everything into the cloud, then gives the disk up: afterwards it is fenced here, and nobody's.
-  /// Clients' requests are held for the last step, and go on here if it fails. Errors: invalid (not
-  /// online), io (the cloud), busy (taken over meanwhile).
+  /// Clients' requests are held for the last step, and go on here if it fails. If the cloud does not
+  /// tell whether it did, an error is returned, and they are held until it tells. Errors: invalid
+  /// (not online), io (the cloud), busy (taken over meanwhile).
   Task<Result<void>> hand_over();
   /// Gives the pool back what a fenced disk has of it; the disk serves nothing more. Errors: io.
   Task<Result<void>> retire();
@@ -163,6 +164,9 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<void> run_held(IoRequest& request);
   Task<bool> ship_down_to(uint64_t left_bytes, TimeNs limit_ns);
   Task<Result<void>> give_up_ownership();
+  void given_up(const log::CloudSuper& next);
+  Task<bool> ask_whether_given_up();
+  Task<void> await_owner();
 
   // write_path.cc
   Task<void> acquire(Ticket& ticket);

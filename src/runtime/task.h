@@ -6,8 +6,10 @@
 //     innermost first; that is how the simulator kills a process at any point.
 //  2. No exception leaves a Task: an escaping one ends the process.
 // Thread rule: a Task runs on the reactor that started it, from start to end.
-// Compiler rule (g++ 12): no `co_await` inside a conditional operator, and no temporaries with
-// destructors in the arguments of a coroutine call other than what is moved in; name them first.
+// Compiler rule (g++ 12): no `co_await` inside a conditional operator, no coroutine whose first
+// `co_await` is the condition of an `if` in a loop (it may lay its frame out wrongly; debug builds
+// check), and no temporaries with destructors in the arguments of a coroutine call other than what
+// is moved in; name them first.
 #pragma once
 
 #include <coroutine>
@@ -26,10 +28,28 @@ class Task;
 
 namespace detail {
 
+#ifndef NDEBUG
+/// The frame allocated last on this thread: where the next promise must think that it lives.
+inline thread_local void* newest_frame = nullptr;
+#endif
+
+/// Checks (debug builds) that the compiler placed the promise where resuming will look for it.
+inline void check_frame([[maybe_unused]] std::coroutine_handle<> handle) {
+#ifndef NDEBUG
+  LATTE_CHECK(handle.address() == newest_frame);
+#endif
+}
+
 struct PromiseBase {
   std::coroutine_handle<> awaiter;
 
-  static void* operator new(size_t bytes) { return allocate_frame(bytes); }
+  static void* operator new(size_t bytes) {
+    void* frame = allocate_frame(bytes);
+#ifndef NDEBUG
+    newest_frame = frame;
+#endif
+    return frame;
+  }
   static void operator delete(void* frame, size_t bytes) noexcept { free_frame(frame, bytes); }
 
   std::suspend_always initial_suspend() noexcept { return {}; }
@@ -108,10 +128,14 @@ class [[nodiscard]] Task {
 namespace detail {
 template <typename T>
 Task<T> Promise<T>::get_return_object() noexcept {
-  return Task<T>(std::coroutine_handle<Promise<T>>::from_promise(*this));
+  const auto handle = std::coroutine_handle<Promise<T>>::from_promise(*this);
+  check_frame(handle);
+  return Task<T>(handle);
 }
 inline Task<void> Promise<void>::get_return_object() noexcept {
-  return Task<void>(std::coroutine_handle<Promise<void>>::from_promise(*this));
+  const auto handle = std::coroutine_handle<Promise<void>>::from_promise(*this);
+  check_frame(handle);
+  return Task<void>(handle);
 }
 }  // namespace detail
 

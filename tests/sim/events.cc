@@ -183,13 +183,19 @@ void Scenario::hand_over() {
   std::string name = disk.options.name;
   machine.spawn(hand_over_disk(&machine.host(), std::move(name), &error, &done));
   if (!wait("hand-over", kPatienceNs, [&] { return done; })) return;
-  const std::string state = machine.host().find(disk.options.name)->stats().state;
+  std::string state = machine.host().find(disk.options.name)->stats().state;
   world_.trace("{}: handed over by {}{}, {}", disk.options.name, machine.name(),
                error.has_value() ? ": " + error->message : "", state);
   if (error.has_value() && !disk.damaged && !run_.may_break_cloud)
     run_.fail("4 (hand-over)", "{}: {}", disk.options.name, error->message);
-  // Failed: the cloud does not tell whether it was given up.
-  const bool gone = state == "fenced" || state == "failed";
+  // Undecided: the cloud does not tell whether it was given up. It is waited for, or another
+  // machine takes the disk before.
+  if (state == "handing-over" && random_.chance(1, 2)) {
+    const auto now_in = [&] { return machine.host().find(disk.options.name)->stats().state; };
+    if (!wait("hand-over's end", kPatienceNs, [&] { return now_in() != "handing-over"; })) return;
+    state = now_in();
+  }
+  const bool gone = state == "fenced" || state == "failed" || state == "handing-over";
   session.handed_over = gone;
   if (!gone || run_.failed()) return;
   session.zombie = true;

@@ -6,12 +6,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
-#include <sstream>
 #include <thread>
 
 #include "base/planted.h"
@@ -61,29 +60,6 @@ struct Shared {
   } workers[kMaxJobs];
 };
 
-constexpr std::pair<Fence, const char*> kFences[] = {
-    {Fence::any, "any"}, {Fence::generation, "generation"}, {Fence::lease, "lease"}};
-
-const char* name_of(Fence fence) {
-  for (const auto& [known, name] : kFences)
-    if (known == fence) return name;
-  return "?";
-}
-
-Fence fence_named(const std::string& name) {
-  for (const auto& [fence, known] : kFences)
-    if (name == known) return fence;
-  std::fprintf(stderr, "latte-sim: no fence '%s'; known: any, generation, lease\n", name.c_str());
-  std::exit(2);
-}
-
-Admitting admitting_named(const std::string& name) {
-  if (name == "any") return Admitting::any;
-  if (name == "none") return Admitting::none;
-  std::fprintf(stderr, "latte-sim: no admission '%s'; known: any, none\n", name.c_str());
-  std::exit(2);
-}
-
 struct Search {
   std::vector<RunOptions> listed;  // runs; if empty, first + index
   uint64_t first = 1;
@@ -99,10 +75,14 @@ struct Search {
   Admitting admitting = Admitting::any;
 
   RunOptions run_at(uint64_t index) const {
-    RunOptions run =
-        listed.empty() ? RunOptions{first + index, fence, admitting, false, {}} : listed[index];
-    run.spared = spared;
-    return run;
+    return listed.empty() ? RunOptions{first + index, fence, admitting, false, spared}
+                          : listed[index];
+  }
+  /// REQUIRES: the seed is one of this search.
+  RunOptions run_of(uint64_t seed) const {
+    const auto same = [&](const RunOptions& run) { return run.seed == seed; };
+    const auto found = std::find_if(listed.begin(), listed.end(), same);
+    return listed.empty() ? run_at(seed - first) : *found;
   }
 };
 
@@ -130,10 +110,10 @@ bool run_seed(const RunOptions& options, bool quiet, uint64_t* operations, bool 
   if (run.failed() && !quiet)
     std::printf(
         "seed %lu: BROKEN PROMISE %s\n  %s\n  at %.3f ms, step %lu, event hash %016lx; "
-        "replay: latte-sim --seed %lu --fence %s --admission %s --trace\n",
+        "replay: %s\n",
         seed, run.failure->promise.c_str(), run.failure->text.c_str(),
-        static_cast<double>(run.world.now()) / 1e6, run.world.steps(), run.world.hash(), seed,
-        name_of(options.fence), options.admitting == Admitting::none ? "none" : "any");
+        static_cast<double>(run.world.now()) / 1e6, run.world.steps(), run.world.hash(),
+        replay_command(options).c_str());
   if (!run.failed() && print_ok)
     std::printf(
         "seed %lu: fine, %lu operations, %.1f s of virtual time, %lu steps, event hash "
@@ -202,11 +182,10 @@ bool tend(Child& child, const Search& search, Shared& shared, unsigned worker) {
     ++shared.done;
     shared.workers[worker].seed = 0;
     if (!search.quiet)
-      std::printf(
-          "seed %lu: CRASH, the engine ended the process (%s %d); replay: latte-sim --seed "
-          "%lu\n",
-          seed, WIFSIGNALED(status) ? "signal" : "exit",
-          WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), seed);
+      std::printf("seed %lu: CRASH, the engine ended the process (%s %d); replay: %s\n", seed,
+                  WIFSIGNALED(status) ? "signal" : "exit",
+                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+                  replay_command(search.run_of(seed)).c_str());
     if (search.stop_at_failure || shared.failures >= kMaxFailuresPrinted) shared.stop = true;
     if (shared.stop) return false;
     child = start_worker(search, shared, worker);
@@ -217,7 +196,8 @@ bool tend(Child& child, const Search& search, Shared& shared, unsigned worker) {
     child.runs_seen = runs;
     child.changed = WallClock::now();
   } else if (WallClock::now() - child.changed > kStuckAfter) {
-    std::printf("seed %lu: HANGS, no event for a minute\n", seed);
+    std::printf("seed %lu: HANGS, no event for a minute; replay: %s\n", seed,
+                replay_command(search.run_of(seed)).c_str());
     kill(child.pid, SIGKILL);  // our own child; reaped as a crash the next time round
     child.changed = WallClock::now();
   }
@@ -242,27 +222,6 @@ uint64_t run_search(const Search& search, unsigned jobs, uint64_t* runs, uint64_
   *operations = shared.operations;
   munmap(memory, sizeof(Shared));
   return failures;
-}
-
-/// One a line: the seed, "lease" or "any" if it is not the generations' fence, and "admission" if
-/// the seed says whether pools admit what reads miss; else they don't.
-std::vector<RunOptions> read_seed_file(const std::string& path) {
-  std::ifstream file(path);
-  std::vector<RunOptions> runs;
-  for (std::string line; std::getline(file, line);) {
-    if (line.empty() || line[0] == '#') continue;
-    std::istringstream words(line);
-    RunOptions run{0, Fence::generation, Admitting::none, false, {}};
-    words >> run.seed;
-    for (std::string word; words >> word;) {
-      if (word == "admission")
-        run.admitting = Admitting::any;
-      else
-        run.fence = fence_named(word);
-    }
-    runs.push_back(run);
-  }
-  return runs;
 }
 
 Planted bug_named(const std::string& name) {
@@ -326,29 +285,6 @@ int run_many(const Options& options) {
               search.run_at(0).seed, failures, operations, seconds,
               static_cast<double>(runs) / seconds);
   return failures == 0 ? 0 : 1;
-}
-
-/// Which kinds of trouble to leave out. Exits on an unknown name.
-Spared spared_from(const std::vector<std::string>& names) {
-  Spared spared;
-  const std::pair<const char*, bool*> known[] = {
-      {"damage", &spared.damage},     {"cloud", &spared.cloud},   {"power", &spared.power},
-      {"takeover", &spared.takeover}, {"zombie", &spared.zombie}, {"stop", &spared.stop},
-      {"handover", &spared.handover}, {"drain", &spared.drain},   {"bootcrash", &spared.bootcrash}};
-  for (const std::string& name : names) {
-    bool found = false;
-    for (const auto& [word, flag] : known) {
-      if (name != word) continue;
-      *flag = found = true;
-    }
-    if (found) continue;
-    std::fprintf(stderr,
-                 "latte-sim: --without %s: not known; damage, cloud, power, takeover, "
-                 "zombie, stop, drain or bootcrash\n",
-                 name.c_str());
-    std::exit(2);
-  }
-  return spared;
 }
 
 int main_checked(int argc, char** argv) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "machine.h"
+#include "run_options.h"
 
 namespace latte::simtest {
 
@@ -23,40 +24,6 @@ struct Workload {
   TimeNs think_ns = 0;  ///< mean pause between two operations of a client
   unsigned clients_max = 16;
   unsigned size_class = 0;  ///< 0 mixed, 1 blocks only, 2 sectors mostly, 3 large mostly
-};
-
-/// Kinds of trouble a run can be spared (`latte-sim --without`), to narrow a failure down.
-struct Spared {
-  bool damage = false;
-  bool cloud = false;
-  bool power = false;
-  bool takeover = false;
-  bool zombie = false;
-  bool stop = false;
-  bool drain = false;
-  bool handover = false;
-  bool bootcrash = false;
-};
-
-/// What keeps a former owner from writing.
-enum class Fence : uint8_t {
-  any,         ///< the seed says which, disk by disk
-  generation,  ///< the service compares generations
-  lease,       ///< a lease on a service that can't
-};
-
-/// Do pools admit what reads miss?
-enum class Admitting : uint8_t {
-  any,   ///< the seed says whether, and by which rule
-  none,  ///< no
-};
-
-struct RunOptions {
-  uint64_t seed = 1;
-  Fence fence = Fence::any;
-  Admitting admitting = Admitting::any;
-  bool trace = false;
-  Spared spared;
 };
 
 /// The first broken promise of a run.
