@@ -13,12 +13,6 @@
 namespace latte {
 namespace {
 
-template <typename T>
-uint32_t crc_of(T copy) {
-  copy.crc = 0;
-  return crc32c(std::as_bytes(std::span(&copy, 1)));
-}
-
 bool overlap(const BufferRing::Write& write, uint64_t offset, uint64_t length) {
   return write.offset < offset + length && offset < write.end();
 }
@@ -28,7 +22,7 @@ uint32_t blocks_of(uint64_t bytes) {
 }
 
 bool valid_slot(const BufferSlot& slot, uint32_t data_blocks, uint64_t device_bytes) {
-  return slot.crc == crc_of(slot) && slot.length > 0 && slot.length % kSectorBytes == 0 &&
+  return slot.crc == struct_crc(slot) && slot.length > 0 && slot.length % kSectorBytes == 0 &&
          slot.offset % kSectorBytes == 0 && range_within(slot.offset, slot.length, device_bytes) &&
          range_within(slot.data_block, blocks_of(slot.length), data_blocks);
 }
@@ -59,7 +53,7 @@ BufferRing BufferRing::format(std::span<std::byte> memory, const Uuid& id) {
   header.buffer_id = id;
   header.slot_count = slot_count;
   header.data_blocks = static_cast<uint32_t>((memory.size() - head) / kBlockBytes);
-  header.crc = crc_of(header);
+  header.crc = struct_crc(header);
   std::memcpy(memory.data(), &header, sizeof(header));
   BufferRing ring;
   ring.lay_out(memory.first(head + uint64_t{header.data_blocks} * kBlockBytes), slot_count,
@@ -72,7 +66,7 @@ Result<BufferRing> BufferRing::parse(std::span<std::byte> memory, const Uuid& id
   if (memory.size() < kMinBytes) return foreign(where, "too small");
   BufferMemoryHeader header;
   std::memcpy(&header, memory.data(), sizeof(header));
-  if (header.magic != kBufferMemoryMagic || header.crc != crc_of(header))
+  if (header.magic != kBufferMemoryMagic || header.crc != struct_crc(header))
     return foreign(where, "bad header");
   if (header.version != kWriteBufferVersion)
     return Error{Errc::unsupported,
@@ -144,7 +138,7 @@ bool BufferRing::add(const IoRequest& request) {
   slot.offset = write.offset;
   slot.length = static_cast<uint32_t>(write.length);
   slot.data_block = write.data_block;
-  slot.crc = crc_of(slot);
+  slot.crc = struct_crc(slot);
   slot.seq = 0;
   BufferSlot& place = slots_[seq % slots_.size()];
   LATTE_CHECK(place.seq == 0);

@@ -15,6 +15,8 @@ namespace {
 constexpr int64_t kLooksPerDuration = 8;
 constexpr int64_t kRenewalsPerDuration = 8;
 constexpr int kForcedClaims = 8;
+/// A request refused in passing must not end a start, or a lease.
+constexpr int kWriteTries = 3;
 
 }  // namespace
 
@@ -33,17 +35,27 @@ bool Lease::holds() const {
 }
 
 Task<Result<Lease::Block>> Lease::look() {
+  const TimeNs begin_ns = reactor_.now();
   auto slots = std::make_unique<std::array<std::byte, kLeaseBytes>>();
   const IoStatus status = co_await log_.read_head(kLeaseOffset, *slots);
   if (status != IoStatus::ok)
     co_return Error{Errc::io, fmt::format("{}: the lease can't be read: {}{}{}", options_.where,
                                           to_string(status), log_.trouble().empty() ? "" : ": ",
                                           log_.trouble())};
+  look_begin_ns_ = begin_ns;
   co_return parse_lease(*slots, options_.where);
 }
 
-/// Writes the block in this session's name; unless it is sent in time, nothing happens.
+/// Writes the block in this session's name, as often as it takes while it is time to; unless it is
+/// sent in time, nothing happens.
 Task<IoStatus> Lease::write_block(LeaseState state, TimeNs send_before_ns) {
+  IoStatus status = IoStatus::io_error;
+  for (int tries = 0; status == IoStatus::io_error && tries < kWriteTries; ++tries)
+    status = co_await write_block_once(state, send_before_ns);
+  co_return status;
+}
+
+Task<IoStatus> Lease::write_block_once(LeaseState state, TimeNs send_before_ns) {
   LeaseBlock lease{};
   lease.generation = generation_;
   lease.renewals = ++renewals_;
@@ -83,11 +95,10 @@ Task<Result<void>> Lease::outwait(LeaseBlock other) {
   }
 }
 
-/// Writes this session's name, gives others' writes time to land, and looks whether it is still
-/// there.
+/// Writes this session's name, unless the last look is too old, gives others' writes time to land,
+/// and looks whether it is still there.
 Task<Result<void>> Lease::claim(TimeNs settle_ns) {
-  const TimeNs sent_ns = reactor_.now();
-  const IoStatus status = co_await write_block(LeaseState::held, sent_ns + settle_ns / 4);
+  const IoStatus status = co_await write_block(LeaseState::held, look_begin_ns_ + settle_ns / 2);
   if (status != IoStatus::ok)
     co_return Error{Errc::io, fmt::format("{}: the lease can't be written: {}", options_.where,
                                           to_string(status))};
@@ -108,6 +119,7 @@ Task<Result<void>> Lease::claim(TimeNs settle_ns) {
     co_return Error{Errc::io, fmt::format("{}: the lease can't be written: {}", options_.where,
                                           to_string(renewed))};
   valid_until_ns_ = renewed_ns + half_ns;
+  ++claims_;
   co_return Result<void>();
 }
 
@@ -136,6 +148,7 @@ Task<Result<void>> Lease::acquire(uint64_t generation) {
   // A live owner may have renewed over the first claim; from its next look on it is silent.
   for (int i = 1; i < kForcedClaims && options_.force && !claimed; ++i) {
     if (claimed.error().code != Errc::busy) break;
+    look_begin_ns_ = reactor_.now();  // whoever it is
     claimed = co_await claim(settle_ns);
   }
   if (!claimed) co_return claimed;
@@ -195,12 +208,17 @@ Task<void> Lease::look_for_all() {
   looked_.notify_all();
 }
 
+void Lease::lose() {
+  if (state_ == State::lost) return;
+  state_ = State::lost;
+  log_error("{}: another host has the lease; this one writes no more", options_.where);
+}
+
 Task<IoStatus> Lease::look_once() {
   const auto seen = co_await look();
   if (!seen) co_return IoStatus::io_error;
   if (!mine(seen.value())) {
-    state_ = State::lost;
-    log_error("{}: another host has the lease; this one writes no more", options_.where);
+    lose();
     co_return IoStatus::fenced;
   }
   if (holds()) co_return IoStatus::ok;
@@ -208,7 +226,7 @@ Task<IoStatus> Lease::look_once() {
   const Result<void> claimed = co_await claim(options_.duration_ns / 2);
   if (claimed) co_return IoStatus::ok;
   if (claimed.error().code != Errc::busy) co_return IoStatus::io_error;
-  state_ = State::lost;
+  lose();
   co_return IoStatus::fenced;
 }
 

@@ -7,8 +7,9 @@
 // Invariants:
 //  1. holds() is true for half a duration from the moment at which the last renewal that succeeded
 //     was sent; the other half is left to what was sent in its last moment.
-//  2. A renewal follows a look. What ran out, or was another's, is looked at, written and, after
-//     half a duration, looked at again: two who do that at once can't both win.
+//  2. A renewal follows a look. What ran out, or was another's, is looked at, written soon after
+//     that look began and, after half a duration, looked at again: two who do that at once can't
+//     both win, and who was stopped meanwhile writes nothing.
 //  3. Once another session's name was seen in the block, this lease is lost for good.
 // Thread rule: one reactor. Limits: kMinLeaseNs to kMaxLeaseNs.
 #pragma once
@@ -57,6 +58,11 @@ class Lease final : public WriteGuard {
   bool holds() const override;
   bool held() const { return state_ == State::held; }
   bool lost() const { return state_ == State::lost; }
+  /// How often it was claimed: at first, and after it ran out. While it was out others may have
+  /// been owners, so what is kept beside it must be read anew.
+  uint64_t claims() const { return claims_; }
+  /// Counts as lost from now on.
+  void lose();
   /// Until when holds() stays true without a renewal.
   TimeNs valid_until_ns() const { return valid_until_ns_; }
 
@@ -68,6 +74,7 @@ class Lease final : public WriteGuard {
   Task<Result<void>> outwait(LeaseBlock other);
   Task<Result<void>> claim(TimeNs settle_ns);
   Task<IoStatus> write_block(LeaseState state, TimeNs send_before_ns);
+  Task<IoStatus> write_block_once(LeaseState state, TimeNs send_before_ns);
   Task<void> look_for_all();
   Task<IoStatus> look_once();
   Task<void> keep();
@@ -81,6 +88,8 @@ class Lease final : public WriteGuard {
   uint64_t generation_ = 0;
   uint64_t renewals_ = 0;
   TimeNs valid_until_ns_ = 0;
+  TimeNs look_begin_ns_ = 0;  // of the last look that succeeded
+  uint64_t claims_ = 0;
   bool keeping_ = false;
   bool ending_ = false;
   // confirm(): tickets taken, and those that a finished look covers.

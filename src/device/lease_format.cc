@@ -24,11 +24,6 @@ uint32_t super_crc(SuperHeader header, std::span<const std::byte> bytes) {
   return crc32c(bytes, crc32c(std::as_bytes(std::span(&header, 1))));
 }
 
-uint32_t lease_crc(LeaseBlock lease) {
-  lease.crc = 0;
-  return crc32c(std::as_bytes(std::span(&lease, 1)));
-}
-
 Error other_version(std::string_view where, std::string_view what, uint32_t version) {
   return Error{Errc::unsupported,
                fmt::format("{}: the {} has format version {}, this build reads {}; use a matching "
@@ -77,7 +72,7 @@ SlotBytes seal_super(const StoredSuper& super) {
 void seal_lease(LeaseBlock& lease) {
   lease.magic = kLeaseMagic;
   lease.version = kLeaseFormatVersion;
-  lease.crc = lease_crc(lease);
+  lease.crc = struct_crc(lease);
 }
 
 Result<StoredSuper> parse_head_super(std::span<const std::byte, kLeasedHeadBytes> head,
@@ -116,7 +111,7 @@ Result<std::optional<LeaseBlock>> parse_lease(std::span<const std::byte, kLeaseB
     LeaseBlock lease;
     std::memcpy(&lease, slots.data() + i * kBlockBytes, sizeof(lease));
     if (all_zero(slots.subspan(i * kBlockBytes, kBlockBytes))) ++empty;
-    if (lease.magic != kLeaseMagic || lease.crc != lease_crc(lease)) continue;
+    if (lease.magic != kLeaseMagic || lease.crc != struct_crc(lease)) continue;
     if (lease.version != kLeaseFormatVersion) return other_version(where, "lease", lease.version);
     if (plausible(lease) && (!newest || lease.renewals > newest->renewals)) newest = lease;
   }

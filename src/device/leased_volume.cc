@@ -7,6 +7,12 @@
 #include "base/check.h"
 
 namespace latte {
+namespace {
+
+/// A request refused in passing must not end a start.
+constexpr int kTries = 4;
+
+}  // namespace
 
 LeasedVolume::LeasedVolume(Reactor& reactor, Options options, std::unique_ptr<SessionDevice> base,
                            std::unique_ptr<SessionDevice> log)
@@ -48,7 +54,23 @@ Task<IoStatus> LeasedVolume::confirm() {
     if (!vacant && vacant.error().code == Errc::io) co_return IoStatus::io_error;
     if (!taken) co_return IoStatus::io_error;
   }
-  co_return co_await lease_.confirm();
+  const IoStatus status = co_await lease_.confirm();
+  if (status != IoStatus::ok || lease_.claims() == claims_checked_) co_return status;
+  co_return co_await check_generation();
+}
+
+/// The lease was claimed (anew): whoever had it meanwhile may have made the volume another's.
+Task<IoStatus> LeasedVolume::check_generation() {
+  const uint64_t claims = lease_.claims();
+  const auto found = co_await read_head();
+  if (!found && found.error().code != Errc::not_found) co_return IoStatus::io_error;
+  const uint64_t stored = found ? found.value().generation : 0;
+  if (stored != generation_ && stored != next_generation_) {
+    lease_.lose();
+    co_return IoStatus::fenced;
+  }
+  claims_checked_ = claims;
+  co_return IoStatus::ok;
 }
 
 Task<Result<void>> LeasedVolume::open() {
@@ -105,11 +127,32 @@ Task<Result<StoredSuper>> LeasedVolume::expect(uint64_t generation) {
 Task<Result<void>> LeasedVolume::write_super(const StoredSuper& super) {
   const SlotBytes slot = seal_super(super);
   const uint64_t offset = (super.counter % 2) * kSuperSlotBytes;
-  const IoStatus written = co_await log_->write_head(offset, slot, lease_.valid_until_ns());
+  IoStatus written = IoStatus::io_error;
+  // The same bytes again: it makes no difference which of them lands last.
+  for (int tries = 0; written == IoStatus::io_error && tries < kTries; ++tries)
+    written = co_await log_->write_head(offset, slot, lease_.valid_until_ns());
   if (written == IoStatus::ok) co_return Result<void>();
   // It may still land; a later one in the same slot must not be overtaken by it.
   co_await reactor_.sleep(options_.lease_ns / 2);
   co_return io_error("the superblock can't be written", written);
+}
+
+Error LeasedVolume::lost_lease() const {
+  return Error{Errc::busy, fmt::format("{}: another host has the lease", options_.name)};
+}
+
+Task<Result<void>> LeasedVolume::take_lease(uint64_t generation) {
+  if (lease_.lost()) co_return lost_lease();
+  const Result<void> taken = co_await lease_.acquire(generation);
+  if (!taken) co_return taken;
+  // What the last owner wrote and did not flush is taken for what there is from now on.
+  for (SessionDevice* device : {log_.get(), base_.get()}) {
+    IoStatus flushed = IoStatus::io_error;
+    for (int tries = 0; flushed == IoStatus::io_error && tries < kTries; ++tries)
+      flushed = co_await device->flush();
+    if (flushed != IoStatus::ok) co_return io_error("it can't be flushed", flushed);
+  }
+  co_return Result<void>();
 }
 
 Task<Result<void>> LeasedVolume::swap_super(uint64_t expected_generation, uint64_t next_generation,
@@ -122,24 +165,22 @@ Task<Result<void>> LeasedVolume::swap_super(uint64_t expected_generation, uint64
     co_return Error{Errc::invalid, fmt::format("{} was opened for reading only", options_.name)};
   auto current = co_await expect(expected_generation);
   if (!current) co_return current.error();
+  generation_ = expected_generation;
+  next_generation_ = next_generation;
   if (!lease_.held()) {
-    if (lease_.lost())
-      co_return Error{Errc::busy, fmt::format("{}: another host has the lease", options_.name)};
-    const Result<void> taken = co_await lease_.acquire(next_generation);
+    const Result<void> taken = co_await take_lease(next_generation);
     if (!taken) co_return taken;
-    // What the last owner wrote and did not flush is taken for what there is from now on.
-    for (SessionDevice* device : {log_.get(), base_.get()}) {
-      const IoStatus flushed = co_await device->flush();
-      if (flushed != IoStatus::ok) co_return io_error("it can't be flushed", flushed);
-    }
-    // Somebody else may have become the owner before the lease was free.
+  }
+  // Somebody else may have become the owner before the lease was free, or while it had run out.
+  for (uint64_t claims = 0; claims != lease_.claims();) {
+    claims = lease_.claims();
     current = co_await expect(expected_generation);
     if (!current) co_return current.error();
+    const IoStatus before = co_await lease_.confirm();
+    if (before == IoStatus::fenced) co_return lost_lease();
+    if (before != IoStatus::ok) co_return io_error("the lease can't be confirmed", before);
   }
-  const IoStatus before = co_await lease_.confirm();
-  if (before == IoStatus::fenced)
-    co_return Error{Errc::busy, fmt::format("{}: another host has the lease", options_.name)};
-  if (before != IoStatus::ok) co_return io_error("the lease can't be confirmed", before);
+  claims_checked_ = lease_.claims();
   super.counter = current.value().counter + 1;
   const Result<void> written = co_await write_super(super);
   if (!written) co_return written;
@@ -154,6 +195,7 @@ Task<Result<void>> LeasedVolume::swap_super(uint64_t expected_generation, uint64
                     fmt::format("{}: another host wrote the superblock at the same time; read it "
                                 "again",
                                 options_.name)};
+  generation_ = next_generation;
   const IoStatus told = co_await lease_.set_generation(next_generation);
   if (told != IoStatus::ok) co_return io_error("the lease can't be written", told);
   co_return Result<void>();

@@ -51,8 +51,11 @@ class LeasedVolume final : public CloudVolume, private WriteGuard {
  private:
   Task<Result<StoredSuper>> read_head();
   Task<Result<StoredSuper>> expect(uint64_t generation);
+  Task<Result<void>> take_lease(uint64_t generation);
   Task<Result<void>> write_super(const StoredSuper& super);
+  Task<IoStatus> check_generation();
   Error io_error(const char* what, IoStatus status) const;
+  Error lost_lease() const;
   /// WriteGuard: the lease's; and who formats a volume that has no superblock yet gets it.
   Task<IoStatus> confirm() override;
   bool holds() const override { return lease_.holds(); }
@@ -64,6 +67,10 @@ class LeasedVolume final : public CloudVolume, private WriteGuard {
   std::unique_ptr<ThrottledDevice> throttled_base_;  // if there are limits
   std::unique_ptr<ThrottledDevice> throttled_log_;
   Lease lease_;
+  // As whose owner it writes: this generation, or the next one if a swap's outcome is not known.
+  uint64_t generation_ = 0;
+  uint64_t next_generation_ = 0;
+  uint64_t claims_checked_ = 0;  // the superblock was read after that many claims of the lease
   bool acquiring_ = false;
   WaitQueue acquired_;
 };

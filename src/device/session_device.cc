@@ -12,6 +12,9 @@ namespace {
 
 /// Longest request for zeroes: it carries no data, but a service without a fast way writes them.
 constexpr uint64_t kMaxZeroBytes = 128u << 20;
+/// A start asks the head for much in a row: one request refused in passing must not end it.
+constexpr int kHeadReadTries = 4;
+constexpr TimeNs kHeadReadPauseNs = 20 * kMillisecond;
 /// Zeroes sent as data at a time, where the service can't make them itself.
 constexpr uint64_t kZeroDataBytes = 1u << 20;
 
@@ -96,21 +99,30 @@ Task<void> SessionDevice::run_read(IoRequest& request) {
   reactor_.schedule(request.waiter);
 }
 
-Task<IoStatus> SessionDevice::read_parts(uint64_t offset, std::span<std::byte> data) {
+/// Waits until no replay has anything to write to the range. It may change again meanwhile.
+Task<IoStatus> SessionDevice::await_replays(uint64_t offset, uint64_t length) {
   const auto waits = [&] {
-    return std::any_of(writes_.begin(), writes_.end(), [&](const Write& write) {
-      return write.replay && write.overlaps(offset, data.size());
-    });
+    return !planted(Planted::replay_out_of_order) &&
+           std::any_of(writes_.begin(), writes_.end(), [&](const Write& write) {
+             return write.replay && write.overlaps(offset, length);
+           });
   };
-  for (uint64_t done = 0; done < data.size();) {
-    while (waits() && !closing_ && !planted(Planted::replay_out_of_order)) {
-      Session* found = co_await session();
-      if (found == nullptr) co_return IoStatus::io_error;
-      if (waits()) co_await changed_.wait();
-    }
+  while (waits()) {
+    if (closing_) co_return IoStatus::stopped;
+    if (fenced_) co_return IoStatus::fenced;  // nothing is replayed any more
     Session* found = co_await session();
     if (found == nullptr) co_return closing_ ? IoStatus::stopped : IoStatus::io_error;
-    if (waits() && !planted(Planted::replay_out_of_order)) continue;
+    if (waits()) co_await changed_.wait();
+  }
+  co_return IoStatus::ok;
+}
+
+Task<IoStatus> SessionDevice::read_parts(uint64_t offset, std::span<std::byte> data) {
+  for (uint64_t done = 0; done < data.size();) {
+    const IoStatus clear = co_await await_replays(offset, data.size());
+    if (clear != IoStatus::ok) co_return clear;
+    Session* found = co_await session();
+    if (found == nullptr) co_return closing_ ? IoStatus::stopped : IoStatus::io_error;
     SessionCommand command;
     command.op = IoOp::read;
     command.offset = offset + done;
@@ -321,20 +333,12 @@ Task<IoStatus> SessionDevice::flush_writes() {
 Task<IoStatus> SessionDevice::read_head(uint64_t offset, std::span<std::byte> data) {
   const Busy busy(*this);
   LATTE_CHECK(range_within(offset, data.size(), options_.head_bytes));
-  for (uint64_t done = 0; done < data.size();) {
-    Session* found = co_await session();
-    if (found == nullptr) co_return closing_ ? IoStatus::stopped : IoStatus::io_error;
-    SessionCommand command;
-    command.op = IoOp::read;
-    command.offset = offset + done;
-    command.length = std::min<uint64_t>(data.size() - done, facts_.max_request_bytes);
-    command.data = data.data() + done;
-    const auto end = co_await found->run(command);
-    if (end == SessionCommand::End::lost) continue;
-    if (end != SessionCommand::End::ok) co_return status_of(end);
-    done += command.length;
+  IoStatus status = IoStatus::io_error;
+  for (int tries = 0; status == IoStatus::io_error && tries < kHeadReadTries; ++tries) {
+    if (tries > 0) co_await reactor_.sleep(kHeadReadPauseNs);
+    status = co_await read_parts(offset, data);
   }
-  co_return IoStatus::ok;
+  co_return status;
 }
 
 Task<IoStatus> SessionDevice::write_head(uint64_t offset, std::span<const std::byte> data,

@@ -126,6 +126,7 @@ class SessionDevice final : public BlockDevice {
   Task<void> run_read(IoRequest& request);
   Task<void> run_write(IoRequest& request);
   Task<void> run_flush(IoRequest& request);
+  Task<IoStatus> await_replays(uint64_t offset, uint64_t length);
   Task<IoStatus> read_parts(uint64_t offset, std::span<std::byte> data);
   Task<IoStatus> put(Place write);
   Task<IoStatus> put_part(Place write, uint64_t at, uint64_t length, bool* restart);

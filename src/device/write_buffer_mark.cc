@@ -13,17 +13,12 @@ namespace {
 
 enum class Copy { none, valid, damaged, other_version };
 
-uint32_t crc_of(BufferMark mark) {
-  mark.crc = 0;
-  return crc32c(std::as_bytes(std::span(&mark, 1)));
-}
-
 Copy parse(std::span<const std::byte> bytes, BufferMark& mark) {
   std::memcpy(&mark, bytes.data(), sizeof(mark));
   const auto all = bytes.first(sizeof(mark));
   if (std::all_of(all.begin(), all.end(), [](std::byte b) { return b == std::byte{0}; }))
     return Copy::none;
-  if (mark.magic != kBufferMarkMagic || mark.crc != crc_of(mark)) return Copy::damaged;
+  if (mark.magic != kBufferMarkMagic || mark.crc != struct_crc(mark)) return Copy::damaged;
   if (mark.version != kWriteBufferVersion) return Copy::other_version;
   const bool known = mark.state == BufferState::clean || mark.state == BufferState::in_use;
   return known ? Copy::valid : Copy::damaged;
@@ -66,7 +61,7 @@ Task<Result<void>> write_buffer_mark(BlockDevice& device, BufferMark& mark) {
   mark.magic = kBufferMarkMagic;
   mark.version = kWriteBufferVersion;
   ++mark.counter;
-  mark.crc = crc_of(mark);
+  mark.crc = struct_crc(mark);
   Buffer block(kBlockBytes);
   std::memset(block.data(), 0, block.size());
   std::memcpy(block.data(), &mark, sizeof(mark));

@@ -11,17 +11,10 @@ namespace latte::volume {
 namespace {
 
 template <typename Block>
-uint32_t block_crc(const Block& block) {
-  Block copy = block;
-  copy.crc = 0;
-  return crc32c(std::as_bytes(std::span(&copy, 1)));
-}
-
-template <typename Block>
 void seal_block(Block& block, uint64_t magic) {
   block.magic = magic;
   block.version = kFormatVersion;
-  block.crc = block_crc(block);
+  block.crc = struct_crc(block);
 }
 
 /// Most of anything that counts up: keeps sums far from overflow.
@@ -81,7 +74,7 @@ Result<Super> parse_super(std::span<const std::byte> block, std::string_view whe
   std::memcpy(&super, block.data(), sizeof(super));
   if (super.magic != kSuperMagic)
     return Error{Errc::not_found, fmt::format("{}: no volume superblock here", where)};
-  if (super.crc != block_crc(super))
+  if (super.crc != struct_crc(super))
     return Error{Errc::damaged, fmt::format("{}: volume superblock checksum mismatch", where)};
   if (super.version != kFormatVersion)
     return Error{Errc::unsupported,
@@ -105,7 +98,7 @@ bool parse_table_block(std::span<const std::byte> block, const Uuid& space_id, u
   if (block.size() < sizeof(TableBlock)) return false;
   std::memcpy(&out, block.data(), sizeof(out));
   return out.magic == kTableMagic && out.version == kFormatVersion && out.space_id == space_id &&
-         out.index == index && out.counter < kMost && out.crc == block_crc(out);
+         out.index == index && out.counter < kMost && out.crc == struct_crc(out);
 }
 
 }  // namespace latte::volume

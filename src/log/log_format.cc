@@ -10,18 +10,10 @@ namespace latte::log {
 namespace {
 
 template <typename Block>
-uint32_t block_crc(const Block& block) {
-  Block copy = block;
-  copy.crc = 0;
-  return crc32c(std::as_bytes(std::span(&copy, 1)));
-}
-
-template <typename Block>
 void seal_block(Block& block, uint64_t magic) {
   block.magic = magic;
   block.version = kFormatVersion;
-  block.crc = 0;
-  block.crc = block_crc(block);
+  block.crc = struct_crc(block);
 }
 
 template <typename Block>
@@ -29,7 +21,7 @@ bool parse_block(std::span<const std::byte> bytes, uint64_t magic, Block& out) {
   static_assert(sizeof(Block) == kBlockBytes);
   if (bytes.size() < sizeof(Block)) return false;
   std::memcpy(&out, bytes.data(), sizeof(Block));
-  return out.magic == magic && out.version == kFormatVersion && out.crc == block_crc(out);
+  return out.magic == magic && out.version == kFormatVersion && out.crc == struct_crc(out);
 }
 
 /// Magic, version and CRC of a superblock, told apart for the operator.
@@ -41,7 +33,7 @@ Result<void> check_super(std::span<const std::byte> bytes, uint64_t magic, Block
   std::memcpy(&out, bytes.data(), sizeof(Block));
   if (out.magic != magic)
     return Error{Errc::not_found, fmt::format("{}: no Latte superblock here", where)};
-  if (out.crc != block_crc(out))
+  if (out.crc != struct_crc(out))
     return Error{Errc::damaged, fmt::format("{}: superblock checksum mismatch", where)};
   if (out.version != kFormatVersion)
     return Error{Errc::unsupported,

@@ -26,6 +26,14 @@ struct FindState {
   WaitQueue ended;
 };
 
+/// A request refused in passing must not end a start that makes thousands.
+Task<IoStatus> read_patiently(SegmentSpace& space, uint64_t offset, std::span<std::byte> out) {
+  IoStatus status = IoStatus::io_error;
+  for (int tries = 0; status == IoStatus::io_error && tries < kReadTries; ++tries)
+    status = co_await space.device().read(offset, out);
+  co_return status;
+}
+
 Task<void> find_worker(SegmentSpace& space, FindState& state) {
   Buffer block(kBlockBytes);
   while (state.next < space.segment_count()) {
@@ -36,7 +44,7 @@ Task<void> find_worker(SegmentSpace& space, FindState& state) {
     IoStatus status = IoStatus::ok;
     bool valid = false;
     for (int tries = 0; tries < kReadTries && !valid; ++tries) {
-      status = co_await space.device().read(offset, block.span());
+      status = co_await read_patiently(space, offset, block.span());
       if (status != IoStatus::ok || all_zero(block.span())) break;
       valid = parse_segment_header(block.span(), item.header);
     }
@@ -45,7 +53,7 @@ Task<void> find_worker(SegmentSpace& space, FindState& state) {
     const uint64_t footer_at =
         space.device_offset(space.address(segment, space.segment_blocks() - 1));
     for (int tries = 0; tries < kReadTries && !item.sealed; ++tries) {
-      status = co_await space.device().read(footer_at, block.span());
+      status = co_await read_patiently(space, footer_at, block.span());
       if (status != IoStatus::ok || all_zero(block.span())) break;
       item.sealed = parse_segment_footer(block.span(), space.segment_blocks(), item.footer) &&
                     item.footer.salt == item.header.salt && item.footer.order == item.header.order;
@@ -174,7 +182,7 @@ Task<FoundSegment> find_footer(SegmentSpace& space, uint32_t segment, uint64_t s
   found.header.salt = salt;
   Buffer block(kBlockBytes);
   const BlockAddress last = space.address(segment, space.segment_blocks() - 1);
-  const IoStatus status = co_await space.device().read(space.device_offset(last), block.span());
+  const IoStatus status = co_await read_patiently(space, space.device_offset(last), block.span());
   found.sealed = status == IoStatus::ok &&
                  parse_segment_footer(block.span(), space.segment_blocks(), found.footer) &&
                  found.footer.salt == salt;
@@ -202,7 +210,7 @@ Task<IoStatus> read_blocks(SegmentSpace& space, BlockAddress first, std::span<st
   const uint64_t start = space.device_offset(first);
   for (uint64_t at = 0; at < data.size(); at += piece) {
     const auto part = data.subspan(at, std::min<uint64_t>(piece, data.size() - at));
-    const IoStatus status = co_await space.device().read(start + at, part);
+    const IoStatus status = co_await read_patiently(space, start + at, part);
     if (status != IoStatus::ok) co_return status;
   }
   co_return IoStatus::ok;
