@@ -106,6 +106,8 @@ Result<std::unique_ptr<FileCloudVolume>> FileCloudVolume::open(UringReactor& rea
       FileFence::open(volume->path_of("fence"), options.read_only);
   if (!fence) return fence.error();
   volume->fence_ = fence.take();
+  done = volume->take_up_unfinished();
+  if (!done) return done.error();
   std::shared_ptr<Throttle> throttle;
   if (options.limits.any()) throttle = Throttle::create(reactor, options.limits);
   done = volume->open_data(volume->base_, "base", options.base_bytes, throttle);
@@ -113,6 +115,17 @@ Result<std::unique_ptr<FileCloudVolume>> FileCloudVolume::open(UringReactor& rea
   done = volume->open_data(volume->log_, "log", options.log_bytes, throttle);
   if (!done) return done.error();
   return volume;
+}
+
+/// A volume without a superblock is nobody's, whatever the fence says: who made it was interrupted
+/// between raising the fence and writing the superblock. Who makes it now writes past that.
+Result<void> FileCloudVolume::take_up_unfinished() {
+  const Result<StoredSuper> super = read_file_super(directory_);
+  if (super || super.error().code != Errc::not_found) return {};
+  const Result<uint64_t> raised = fence_->read();
+  if (!raised) return raised.error();
+  fence_->adopt(raised.value());
+  return {};
 }
 
 Result<void> FileCloudVolume::open_data(DataFile& data, const char* file_name,
@@ -221,7 +234,7 @@ Task<Result<void>> FileCloudVolume::swap_super(uint64_t expected_generation,
   if (!done) co_return done;
   done = check_swap(expected_generation, next_generation);
   if (!done) co_return done;
-  if (next_generation == generation()) {
+  if (expected_generation == next_generation && next_generation == generation()) {
     // Still the owner: older writers were drained when it became that.
     co_return write_file_super(directory_, super);
   }

@@ -74,6 +74,7 @@ class FileCloudVolume final : public CloudVolume {
   };
 
   FileCloudVolume(UringReactor& reactor, std::string directory, Options options);
+  Result<void> take_up_unfinished();
   Result<void> open_data(DataFile& data, const char* file_name, uint64_t expected_bytes,
                          const std::shared_ptr<Throttle>& throttle);
   Result<void> check_swap(uint64_t expected_generation, uint64_t next_generation) const;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <cerrno>
@@ -39,15 +40,15 @@ int write_generation(int fd, uint64_t generation) {
 }  // namespace
 
 Result<void> FileFence::create(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd.valid()) {
-    if (errno == EEXIST) return {};
-    return file_error("create", path, errno);
-  }
+  const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd.valid()) return file_error("create", path, errno);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return file_error("look at", path, errno);
+  // Empty: new, or left by who was interrupted before its first byte, so nobody ever owned it.
+  if (info.st_size > 0) return {};
   const int error = write_generation(fd.get(), 0);
-  if (error == 0) return {};
-  ::unlink(path.c_str());
-  return file_error("write", path, error);
+  if (error != 0) return file_error("write", path, error);
+  return {};
 }
 
 Result<std::unique_ptr<FileFence>> FileFence::open(const std::string& path, bool read_only) {

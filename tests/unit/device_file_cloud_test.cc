@@ -95,6 +95,25 @@ TEST(FileCloudVolume, OpenSaysWhatIsWrong) {
   EXPECT_EQ(FileCloudVolume::create(f.cloud + "/base", kBase, kLog).error().code, Errc::invalid);
 }
 
+Task<IoStatus> write_at(BlockDevice* device, uint64_t offset, Buffer* data) {
+  co_return co_await device->write(offset, data->span());
+}
+
+// Who made the volume was killed before the fence's first byte, or behind its raising of the fence.
+TEST(FileCloudVolume, AnInterruptedCreateIsRepeated) {
+  for (const std::string& left : {std::string(), std::string("\1\0\0\0\0\0\0\0", 8)}) {
+    Fixture f;
+    std::ofstream(f.cloud + "/fence", std::ios::trunc | std::ios::binary) << left;
+    ASSERT_TRUE(FileCloudVolume::create(f.cloud, kBase, kLog).ok());
+    auto volume = f.open();
+    Buffer block(kBlockBytes);
+    EXPECT_EQ(run_task(*f.reactor, write_at(&volume->log(), 0, &block)), IoStatus::ok);
+    ASSERT_TRUE(f.swap(*volume, 0, 1).ok());
+    EXPECT_EQ(volume->generation(), 1u);
+    EXPECT_EQ(run_task(*f.reactor, write_at(&volume->log(), 0, &block)), IoStatus::ok);
+  }
+}
+
 TEST(FileCloudVolume, SuperblockIsComparedAndSwapped) {
   Fixture f;
   auto volume = f.open();
