@@ -45,14 +45,15 @@ test-sanitized:
 	  $$(ninja -C build/asan -t targets all | grep -oE '^$(SANITIZED)' | sort -u)
 	ctest --test-dir build/asan --output-on-failure -j1 -R 'unit/$(SANITIZED)'
 
-# What has more than one thread: mailboxes, the reactor's edges, and the control plane as a whole.
+# What has more than one thread: mailboxes, the reactor's edges, queues on several reactors, and the control plane as a
+# whole.
 test-threads:
 	@$(CMAKE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
 	  -DLATTE_SANITIZE=thread >/dev/null
 	ninja -C build/tsan -j$(JOBS) runtime_mailbox_test runtime_uring_reactor_test control_test \
-	  policy_dispatch_test latte
+	  policy_dispatch_test vhost_lanes_test latte
 	ctest --test-dir build/tsan --output-on-failure -j1 \
-	  -R "unit/(runtime_mailbox|runtime_uring_reactor|control|policy_dispatch)_test|system/cli"
+	  -R "unit/(runtime_mailbox|runtime_uring_reactor|control|policy_dispatch|vhost_lanes)_test|system/cli"
 
 fuzz:
 	@tools/install-deps fuzz

@@ -158,6 +158,7 @@ RingCore::Sample RingCore::sample() {
     sample.cpu_seconds = seconds(CLOCK_THREAD_CPUTIME_ID);
     sample.driver_seconds = static_cast<double>(driver_ns_) * 1e-9;
     sample.ring_enters = reactor_->system_calls();
+    sample.ring_entries = reactor_->operations();
     return sample;
   });
 }

@@ -47,7 +47,8 @@ class RingCore {
     double driver_seconds = 0;  ///< of these, the driver's
     CountedCalls calls;
     std::optional<uint64_t> system_calls;
-    uint64_t ring_enters = 0;  ///< io_uring_enter()
+    uint64_t ring_enters = 0;   ///< io_uring_enter()
+    uint64_t ring_entries = 0;  ///< operations submitted
   };
 
   explicit RingCore(Options options);

@@ -2,7 +2,7 @@
 // is below, with a driver that polls as the other side.
 //
 // For each depth, direction and number of cores: requests per second; CPU time a request, without
-// the driver's; heap allocations, locks and system calls a request. The driver
+// the driver's; heap allocations, locks, system calls and io_uring entries a request. The driver
 // runs on the server's thread, so that one core is one server; --driver-core gives it a core of its
 // own, as a guest has. Ends with 1 if there is an allocation, a lock or (in memory) a system call a
 // request.
@@ -49,6 +49,7 @@ struct Row {
   double locks = 0;
   double system_calls = -1;
   double enters = 0;
+  double entries = 0;
 };
 
 Row difference(const RingCore::Sample& a, const RingCore::Sample& b) {
@@ -64,6 +65,7 @@ Row difference(const RingCore::Sample& a, const RingCore::Sample& b) {
   row.locks = each(a.calls.locks, b.calls.locks);
   if (a.system_calls && b.system_calls) row.system_calls = each(*a.system_calls, *b.system_calls);
   row.enters = each(a.ring_enters, b.ring_enters);
+  row.entries = each(a.ring_entries, b.ring_entries);
   return row;
 }
 
@@ -103,7 +105,7 @@ void print(bool writes, uint32_t depth, size_t core, const Row& row) {
     std::printf("%9s", "unknown");
   else
     std::printf("%9.4f", row.system_calls);
-  std::printf(" %8.4f\n", row.enters);
+  std::printf(" %8.4f %8.4f\n", row.enters, row.entries);
   std::fflush(stdout);
 }
 
@@ -115,8 +117,8 @@ bool is_clean(const Options& options, const Row& row) {
 }
 
 int run(const Options& options) {
-  std::printf("%5s %6s %5s %10s %10s %10s %8s %8s %9s %8s\n", "4 KiB", "depth", "core", "IOPS",
-              "server ns", "driver ns", "allocs", "locks", "syscalls", "enters");
+  std::printf("%5s %6s %5s %10s %10s %10s %8s %8s %9s %8s %8s\n", "4 KiB", "depth", "core", "IOPS",
+              "server ns", "driver ns", "allocs", "locks", "syscalls", "enters", "entries");
   bool clean = true;
   for (const bool writes : {false, true}) {
     if ((writes && options.reads_only) || (!writes && options.writes_only)) continue;

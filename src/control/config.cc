@@ -76,7 +76,10 @@ class Parser {
                    fmt::format("{}: {}", place(error.source()), error.description())};
     }
     if (read_root(parsed.table()) && check_together(parsed.table())) {
-      for (DiskConfig& disk : config_.disks) disk.vhost_options.polling = config_.reactor.polling;
+      for (DiskConfig& disk : config_.disks) {
+        disk.vhost_options.polling = config_.reactor.polling;
+        disk.vhost_options.reads_afar = disk.kind == DiskKind::hybrid;
+      }
       return std::move(config_);
     }
     return *error_;

@@ -13,7 +13,7 @@ namespace latte::vhost {
 namespace {
 
 /// A longer pause counts as this, so that a burst after it is soon seen as one.
-constexpr TimeNs kMaxGapNs = 200 * kMicrosecond;
+constexpr TimeNs kMaxGapNs = 2 * kPollGapNs;
 constexpr TimeNs kGapWeight = 8;
 
 void gather(std::span<const iovec> from, std::byte* to) {
@@ -63,6 +63,7 @@ VhostQueue::VhostQueue(VhostShared& shared, uint32_t index, std::unique_ptr<Virt
       kick_(std::move(kick)),
       call_(call),
       changed_(shared.reactor) {
+  if (shared_.queues++ == 0) shared_.tenant.emplace(reactor_.work_share());
   slots_.reserve(size);
   for (uint32_t i = 0; i < size; ++i) {
     slots_.push_back(std::make_unique<Slot>(*this));
@@ -72,7 +73,10 @@ VhostQueue::VhostQueue(VhostShared& shared, uint32_t index, std::unique_ptr<Virt
   kick_watch_.complete = &on_kick;
 }
 
-VhostQueue::~VhostQueue() { std::erase(shared_.short_of_room, this); }
+VhostQueue::~VhostQueue() {
+  leave_line();
+  if (--shared_.queues == 0) shared_.tenant.reset();
+}
 
 void VhostQueue::start() {
   watch_kick();
@@ -139,15 +143,16 @@ void VhostQueue::at_turn_end() {
 bool VhostQueue::keep_polling() {
   if (shared_.polling == Polling::always) return true;
   if (shared_.polling == Polling::never || gap_ns_ > kPollGapNs) return false;
-  return reactor_.now() - last_request_ns_ < kPollWindowNs;
+  return reactor_.turn_time() - last_request_ns_ < kPollWindowNs;
 }
 
 void VhostQueue::note_arrivals(uint32_t count) {
   if (count == 0) return;
   shared_.requests.store(shared_.requests.load(std::memory_order_relaxed) + count,
                          std::memory_order_relaxed);
+  const TimeNs now_ns = reactor_.turn_time();
+  shared_.tenant->note_request(now_ns);
   if (shared_.polling != Polling::adaptive) return;
-  const TimeNs now_ns = reactor_.now();
   const TimeNs gap_ns = std::min((now_ns - last_request_ns_) / count, kMaxGapNs);
   last_request_ns_ = now_ns;
   gap_ns_ = std::min(gap_ns_, kMaxGapNs);
@@ -183,10 +188,11 @@ bool VhostQueue::take_one() {
   }
   if (!has_room(*slot)) {
     waiting_ = slot;
-    auto& others = shared_.short_of_room;
-    if (std::find(others.begin(), others.end(), this) == others.end()) others.push_back(this);
+    auto& line = shared_.short_of_room;
+    if (std::find(line.begin(), line.end(), this) == line.end()) line.push_back(this);
     return false;
   }
+  leave_line();
   budget_bytes_ -= std::max(static_cast<int64_t>(slot->command.length), kMinCostBytes);
   begin(*slot);
   return true;
@@ -202,9 +208,24 @@ Pop VhostQueue::pop(Slot& slot) {
   return ring_->pop(*memory_, slot.chain);
 }
 
+/// Who waits for room was first: small requests of one queue must not keep a large one of another
+/// waiting for ever.
 bool VhostQueue::has_room(const Slot& slot) const {
-  return shared_.data_bytes == 0 ||
-         shared_.data_bytes + slot.command.length <= shared_.data_bytes_max;
+  if (slot.command.length == 0) return true;
+  const auto& line = shared_.short_of_room;
+  if (!line.empty() && line.front() != this) return false;
+  if (shared_.data_bytes == 0) return true;
+  const uint64_t after_bytes = shared_.data_bytes + slot.command.length;
+  // What may come from far away does not stand in line at the drive.
+  const bool at_drive = slot.command.kind != BlkCommand::Kind::read || !shared_.reads_afar;
+  return after_bytes <= shared_.data_bytes_max &&
+         (!at_drive || after_bytes <= shared_.tenant->limit_bytes());
+}
+
+/// Waits for room no more; the next one may look.
+void VhostQueue::leave_line() {
+  auto& line = shared_.short_of_room;
+  if (std::erase(line, this) > 0 && !line.empty()) reactor_.arm(*line.front());
 }
 
 bool VhostQueue::needs_copy(const Slot& slot, bool is_write) const {
@@ -319,8 +340,7 @@ void VhostQueue::finish(Slot& slot, uint8_t status) {
   --under_way_;
   given_back_ = true;
   reactor_.arm(*this);
-  for (VhostQueue* queue : shared_.short_of_room) queue->reactor_.arm(*queue);
-  shared_.short_of_room.clear();
+  if (!shared_.short_of_room.empty()) reactor_.arm(*shared_.short_of_room.front());
 }
 
 void VhostQueue::publish() {
@@ -359,6 +379,12 @@ void VhostQueue::mark_broken(const char* reason) {
   if (std::exchange(broken_, true)) return;
   log_error("disk {}: vhost queue {} is broken until the guest resets it: {}", shared_.name, index_,
             reason);
+  if (Slot* slot = std::exchange(waiting_, nullptr)) {
+    slot->memory.reset();
+    free_.push_front(*slot);
+    --under_way_;
+    leave_line();
+  }
   changed_.notify_all();
 }
 

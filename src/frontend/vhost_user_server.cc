@@ -23,12 +23,13 @@ constexpr uint64_t kLeastDataBytes = 8u << 20;
 // What a session needs, and what outlives the server with it.
 struct VhostUserServer::State {
   State(UringReactor& home, BlockDevice& home_device, const std::string& name,
-        const std::vector<VhostLane>& lanes, Polling polling)
+        const std::vector<VhostLane>& lanes, const VhostUserServerOptions& options)
       : device(home, home_device, name), session_ended(home) {
     for (const VhostLane& lane : lanes) {
       auto& shared = device.lanes.emplace_back(
           std::make_unique<vhost::VhostShared>(*lane.reactor, *lane.device, name));
-      shared->polling = polling;
+      shared->polling = options.polling;
+      shared->reads_afar = options.reads_afar;
       shared->data_bytes_max = std::max(shared->data_bytes_max / lanes.size(), kLeastDataBytes);
     }
   }
@@ -60,7 +61,7 @@ Result<std::unique_ptr<VhostUserServer>> VhostUserServer::listen(
   Result<ListenSocket> socket = ListenSocket::open(address);
   if (!socket) return socket.error();
   if (lanes.empty()) lanes.push_back({&reactor, &device});
-  auto state = std::make_shared<State>(reactor, device, name, lanes, options.polling);
+  auto state = std::make_shared<State>(reactor, device, name, lanes, options);
   return std::unique_ptr<VhostUserServer>(
       new VhostUserServer(reactor, socket.take(), options, std::move(state)));
 }

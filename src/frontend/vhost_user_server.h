@@ -33,6 +33,8 @@ namespace latte {
 struct VhostUserServerOptions {
   uint32_t queues = 4;  ///< 1 to vhost::kMaxQueues; the front-end uses as many of them as it likes
   Polling polling = Polling::adaptive;
+  /// Reads may have to be fetched from a cloud, so they don't count in the drive's WorkShare.
+  bool reads_afar = false;
   /// How long stop() waits for requests under way.
   TimeNs stop_ns = 5 * kSecond;
 };

@@ -193,6 +193,7 @@ void UringReactor::run() {
 }
 
 bool UringReactor::take_turn() {
+  turn_time_ns_ = 0;
   bool worked = mailbox_.drain(kMessagesPerTurn) > 0;
   if (next_deadline(kNever) != kNever) fire_timers(now());
   worked |= run_turn(kResumesPerTurn);

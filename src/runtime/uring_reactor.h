@@ -32,6 +32,7 @@
 #include "runtime/idle_policy.h"
 #include "runtime/mailbox.h"
 #include "runtime/reactor.h"
+#include "runtime/work_share.h"
 
 namespace latte {
 
@@ -62,6 +63,12 @@ class UringReactor final : public Reactor {
   ~UringReactor() override;
 
   TimeNs now() const override;
+  /// now() as it was when it was first asked for in this turn: for policies, at a fraction of its
+  /// price. Never for deadlines: a turn may be long.
+  TimeNs turn_time() {
+    if (turn_time_ns_ == 0) turn_time_ns_ = now();
+    return turn_time_ns_;
+  }
   TimeNs wall_now() const override;
   uint64_t boot_id() const override;
 
@@ -74,6 +81,8 @@ class UringReactor final : public Reactor {
   void shutdown();
 
   Mailbox& mailbox() { return mailbox_; }
+  /// Among those whose requests go through this reactor to one drive.
+  WorkShare& work_share() { return work_share_; }
   /// True on the thread that runs this reactor.
   bool on_reactor_thread() const;
   /// Operations submitted and not completed, the reactor's own apart.
@@ -82,6 +91,8 @@ class UringReactor final : public Reactor {
   }
   /// io_uring_enter() calls so far, to measure batching.
   uint64_t system_calls() const { return system_calls_; }
+  /// Operations submitted so far.
+  uint64_t operations() const { return operations_; }
 
   /// Submits an operation: `prepare(io_uring_sqe*)` fills the entry with one io_uring_prep_*() and
   /// is called now, before this returns. It goes to the kernel at the end of the turn.
@@ -91,6 +102,7 @@ class UringReactor final : public Reactor {
     LATTE_CHECK(!op.under_way);
     op.under_way = true;
     ++under_way_count_;
+    ++operations_;
     io_uring_sqe* sqe = waiting_.empty() ? acquire_entry() : nullptr;
     if (sqe == nullptr) {
       sqe = &op.parked;
@@ -164,7 +176,10 @@ class UringReactor final : public Reactor {
   IntrusiveList<UringOp> under_way_;  // in the submission ring or in the kernel
   IntrusiveList<UringOp> waiting_;    // parked: no room in the submission ring
   uint64_t under_way_count_ = 0;
+  WorkShare work_share_;
   uint64_t system_calls_ = 0;
+  uint64_t operations_ = 0;
+  TimeNs turn_time_ns_ = 0;  // 0: not asked for in this turn
   struct MailboxWatch : UringOp {
     UringReactor* reactor = nullptr;
   };

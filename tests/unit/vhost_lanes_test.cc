@@ -518,6 +518,7 @@ TEST_F(VhostLanes, MemoryLeavesUnderIoAndOneQueueBreaks) {
   std::swap(drivers_[1], drivers_[kQueues - 1]);
   drivers_.pop_back();
   run([](int) {}, 50);
+  call_on(home, [this] { return server_->stop(); });
 }
 
 }  // namespace
