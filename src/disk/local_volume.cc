@@ -4,41 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <utility>
 
 #include "base/check.h"
 
 namespace latte {
-
-/// A request that was passed on to the device.
-struct LocalVolume::Slot {
-  LocalVolume* volume = nullptr;
-  IoRequest below;
-  IoRequest* request = nullptr;
-  uint32_t extent = 0;
-  uint32_t count = 0;
-  TimeNs start_ns = 0;
-  Slot* next_free = nullptr;
-  Repeater relay;
-};
-
-/// Waits for a request to the device, and hands over to the client's without a way through the
-/// ready queue.
-Repeater LocalVolume::relay(Slot& slot) {
-  struct Ended {
-    Slot& slot;
-    bool await_ready() const { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<>) {
-      const std::coroutine_handle<> waiter = slot.request->waiter;
-      slot.volume->settle(slot);
-      return waiter;
-    }
-    void await_resume() const {}
-  };
-  for (;;) co_await Ended{slot};
-}
 
 LocalVolume::LocalVolume(Reactor& reactor, BlockDevice& device, VolumeTable& table,
                          const volume::Slot& slot)
@@ -49,15 +20,15 @@ LocalVolume::LocalVolume(Reactor& reactor, BlockDevice& device, VolumeTable& tab
       id_(slot.id),
       serial_(slot.serial),
       thin_((slot.flags & volume::kThin) != 0),
-      extent_bytes_(table.geometry().extent_bytes),
-      shift_(static_cast<unsigned>(std::countr_zero(extent_bytes_))),
-      changed_(reactor) {
+      parts_(table.geometry().extent_bytes),
+      changed_(reactor),
+      relay_(reactor, device, *this, stats_) {
   info_ = device.info();
   info_.name = name_;
   info_.alignment_bytes = std::max(kSectorBytes, info_.alignment_bytes);
   // Giving extents back is cheap, whatever the device can do.
   info_.can_discard |= thin_;
-  LATTE_CHECK(extent_bytes_ % info_.alignment_bytes == 0);
+  LATTE_CHECK(extent_bytes() % info_.alignment_bytes == 0);
   set_size(slot.size_bytes);
 }
 
@@ -65,20 +36,20 @@ LocalVolume::~LocalVolume() = default;
 
 bool LocalVolume::adopt(uint32_t index, uint32_t extent) {
   LATTE_CHECK(!online_);
-  if (index >= map_.size() || map_[index] != 0) return false;
+  if (index >= parts_.size() || parts_.is_mapped(index)) return false;
   map(index, extent);
   return true;
 }
 
 void LocalVolume::map(uint32_t part, uint32_t extent) {
-  LATTE_CHECK(!is_mapped(part));
-  map_[part] = extent + 1;
+  LATTE_CHECK(!parts_.is_mapped(part));
+  parts_.map(part, extent);
   ++mapped_;
 }
 
 void LocalVolume::unmap(uint32_t part) {
-  LATTE_CHECK(is_mapped(part) && mapped_ > 0);
-  map_[part] = 0;
+  LATTE_CHECK(parts_.is_mapped(part) && mapped_ > 0);
+  parts_.clear(part);
   --mapped_;
 }
 
@@ -87,7 +58,7 @@ Task<void> LocalVolume::resize(uint64_t size_bytes) {
   set_size(size_bytes);
   VolumeMapChange change;
   // The part in which it ends, too: nothing may go on writing behind the end.
-  change.gone_from = part_of(kept_bytes);
+  change.gone_from = parts_.part_of(kept_bytes);
   co_await change_copies(change);
 }
 
@@ -103,7 +74,7 @@ void LocalVolume::set_size(uint64_t size_bytes) {
   info_.size_bytes = size_bytes;
   const uint64_t parts = table_.geometry().extents_for(size_bytes);
   LATTE_CHECK(parts <= volume::kMaxVolumeExtents);
-  if (parts > map_.size()) map_.resize(parts);
+  if (parts > parts_.size()) parts_.resize(parts);
 }
 
 bool LocalVolume::refuse(IoRequest& request, IoStatus status) {
@@ -122,34 +93,23 @@ bool LocalVolume::submit(IoRequest& request) {
   if (!online_) return refuse(request, IoStatus::stopped);
   const IoStatus valid = validate(request);
   if (valid != IoStatus::ok) return refuse(request, valid);
-  if (request.op == IoOp::flush) return pass_on(request, 0, 0, 0);
+  if (request.op == IoOp::flush) return pass_on(request, {});
   if (request.length == 0) return refuse(request, IoStatus::ok);
   if (request.op == IoOp::read || request.op == IoOp::write) {
-    const uint32_t first = part_of(request.offset);
-    const uint32_t last = part_of(request.offset + request.length - 1);
-    if (neighbours(first, last)) {
-      const uint32_t extent = extent_of(first);
-      return pass_on(request, device_offset(request.offset, extent), extent, last - first + 1);
-    }
-    if (request.op == IoOp::read && read_hole(request, first, last)) return false;
+    const auto run = parts_.run(request.offset, request.length);
+    if (run) return pass_on(request, *run);
+    if (request.op == IoOp::read && read_hole(request)) return false;
   }
   ++active_;
   reactor_.spawn(run_slow(request));
   return true;
 }
 
-/// Whether the parts are all there, one behind the other on the device.
-bool LocalVolume::neighbours(uint32_t first, uint32_t last) const {
-  if (!is_mapped(first)) return false;
-  for (uint32_t part = first + 1; part <= last; ++part)
-    if (map_[part] != map_[part - 1] + 1 || !is_mapped(part)) return false;
-  return true;
-}
-
 /// Answers a read of parts that are not there.
-bool LocalVolume::read_hole(IoRequest& request, uint32_t first, uint32_t last) {
-  for (uint32_t part = first; part <= last; ++part)
-    if (is_mapped(part)) return false;
+bool LocalVolume::read_hole(IoRequest& request) {
+  const uint32_t last = parts_.part_of(request.offset + request.length - 1);
+  for (uint32_t part = parts_.part_of(request.offset); part <= last; ++part)
+    if (parts_.is_mapped(part)) return false;
   for (uint32_t i = 0; i < request.iov_count; ++i)
     std::memset(request.iov[i].iov_base, 0, request.iov[i].iov_len);
   request.status = IoStatus::ok;
@@ -157,32 +117,17 @@ bool LocalVolume::read_hole(IoRequest& request, uint32_t first, uint32_t last) {
   return true;
 }
 
-bool LocalVolume::pass_on(IoRequest& request, uint64_t offset, uint32_t extent, uint32_t parts) {
-  Slot& slot = slots_.take([this](Slot& made) {
-    made.volume = this;
-    made.relay = relay(made);
-  });
-  slot.request = &request;
-  slot.extent = extent;
-  slot.count = parts;
-  slot.start_ns = reactor_.now();
-  slot.below.ask_as(request, offset);
-  slot.below.waiter = slot.relay.handle();
-  table_.pin(extent, parts);
+/// `run` is empty for a flush.
+bool LocalVolume::pass_on(IoRequest& request, const VolumeParts::Run& run) {
+  const uint64_t offset = run.count == 0 ? 0 : device_offset(request.offset, run.extent);
+  table_.pin(run.extent, run.count);
   ++active_;
-  if (device_.submit(slot.below)) return true;
-  settle(slot);
-  return false;
+  return relay_.submit(request, offset, run.extent, run.count);
 }
 
-/// The device is done with the slot's request.
-void LocalVolume::settle(Slot& slot) {
-  IoRequest& request = *slot.request;
-  request.status = slot.below.status;
-  table_.unpin(slot.extent, slot.count);
-  stats_.count(request, reactor_.now() - slot.start_ns);
-  slot.request = nullptr;
-  slots_.give_back(slot);
+/// The device is done with a request to `count` extents.
+void LocalVolume::on_relayed(uint32_t extent, uint32_t count) {
+  table_.unpin(extent, count);
   end_request();
 }
 
@@ -195,8 +140,8 @@ size_t LocalVolume::extents(uint64_t offset, uint64_t length, std::span<Extent> 
   size_t used = 0;
   const uint64_t end = std::min(offset + length, info_.size_bytes);
   while (offset < end) {
-    const uint64_t run = std::min(end, (offset | (extent_bytes_ - 1)) + 1) - offset;
-    const bool hole = !is_mapped(part_of(offset));
+    const uint64_t run = std::min(end, (offset | (extent_bytes() - 1)) + 1) - offset;
+    const bool hole = !parts_.is_mapped(parts_.part_of(offset));
     if (used > 0 && out[used - 1].hole == hole) {
       out[used - 1].length += run;
     } else if (used < out.size()) {
@@ -215,7 +160,7 @@ DiskStats LocalVolume::stats() const {
   stats.id = id_;
   stats.size_bytes = info_.size_bytes;
   stats.state = online_ ? "online" : "stopped";
-  stats.allocated_bytes = mapped_ * extent_bytes_;
+  stats.allocated_bytes = mapped_ * extent_bytes();
   return stats;
 }
 

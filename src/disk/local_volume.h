@@ -12,12 +12,10 @@
 //  3. A write is answered only after the table durably has its extents, so FLUSH and FUA are the
 //     device's alone.
 //  4. Other reactors may serve the volume, too (LocalVolumeLane), each with a copy of the map: a
-//  part
-//     leaves its extent, and the volume gets another size, only after every copy has followed.
+//     part leaves its extent, and the volume gets another size, only after every copy has followed.
 // Thread rule: one reactor. Limits: a request of the slow way holds a vector per piece.
 #pragma once
 
-#include <coroutine>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -27,17 +25,17 @@
 #include "base/histogram.h"
 #include "base/result.h"
 #include "base/uuid.h"
+#include "disk/request_relay.h"
 #include "disk/stats.h"
 #include "disk/volume_map_copy.h"
+#include "disk/volume_parts.h"
 #include "disk/volume_table.h"
 #include "runtime/block_device.h"
-#include "runtime/repeater.h"
-#include "runtime/slot_pool.h"
 #include "runtime/sync.h"
 
 namespace latte {
 
-class LocalVolume final : public BlockDevice {
+class LocalVolume final : public BlockDevice, private RequestRelay::Owner {
  public:
   /// `slot` is the volume's in the superblock. `device` and `table` outlive it. No extent is mapped
   /// yet; see adopt().
@@ -57,7 +55,7 @@ class LocalVolume final : public BlockDevice {
   const Uuid& id() const { return id_; }
   uint32_t serial() const { return serial_; }
   bool thin() const { return thin_; }
-  uint64_t extent_count() const { return map_.size(); }
+  uint64_t extent_count() const { return parts_.size(); }
   /// Extents the volume has.
   uint64_t mapped() const { return mapped_; }
   DiskStats stats() const;
@@ -66,13 +64,13 @@ class LocalVolume final : public BlockDevice {
   void add_copy(VolumeMapCopy& copy) { copies_.push_back(&copy); }
   /// The extent of `part`, counted from 1, for a copy; 0: none, or not for sure.
   uint32_t extent_for_copy(uint32_t part) const {
-    return part < map_.size() && is_mapped(part) ? map_[part] : 0;
+    return part < parts_.size() && parts_.is_mapped(part) ? parts_.extent_of(part) + 1 : 0;
   }
   /// Where `offset` lies on the device, in the extent `extent`. Any thread.
   uint64_t device_offset(uint64_t offset, uint32_t extent) const {
-    return table_.device_offset(extent) + (offset & (extent_bytes_ - 1));
+    return table_.device_offset(extent) + parts_.offset_in_part(offset);
   }
-  uint64_t extent_bytes() const { return extent_bytes_; }
+  uint64_t extent_bytes() const { return parts_.extent_bytes(); }
 
   /// Requests are accepted from now on; before, and after stop(), they are refused as stopped.
   void start() { online_ = true; }
@@ -92,7 +90,6 @@ class LocalVolume final : public BlockDevice {
   Task<IoStatus> zero_behind_end();
 
  private:
-  struct Slot;
   struct Pins;
   /// A stretch of a request in extents that are neighbours, or in none.
   struct Piece {
@@ -110,21 +107,16 @@ class LocalVolume final : public BlockDevice {
 
   bool refuse(IoRequest& request, IoStatus status);
   IoStatus validate(const IoRequest& request) const;
-  uint32_t part_of(uint64_t offset) const { return static_cast<uint32_t>(offset >> shift_); }
-  bool is_mapped(uint32_t part) const { return map_[part] != 0 && map_[part] != kComing; }
-  uint32_t extent_of(uint32_t part) const { return map_[part] - 1; }
   void map(uint32_t part, uint32_t extent);
   void unmap(uint32_t part);
   void set_size(uint64_t size_bytes);
   Task<void> change_copies(VolumeMapChange change);
 
   // The fast way.
-  bool neighbours(uint32_t first, uint32_t last) const;
-  bool read_hole(IoRequest& request, uint32_t first, uint32_t last);
-  bool pass_on(IoRequest& request, uint64_t offset, uint32_t extent, uint32_t count);
-  void settle(Slot& slot);
+  bool read_hole(IoRequest& request);
+  bool pass_on(IoRequest& request, const VolumeParts::Run& run);
+  void on_relayed(uint32_t first, uint32_t count) override;
   void end_request();
-  static Repeater relay(Slot& slot);
 
   // local_volume_slow.cc: what takes more than one request to the device
   Task<void> run_slow(IoRequest& request);
@@ -137,9 +129,6 @@ class LocalVolume final : public BlockDevice {
   Task<void> run_piece(Group& group, IoOp op, uint64_t offset, uint64_t length, bool fua,
                        std::vector<iovec> iov);
 
-  /// A part whose extent is being allocated.
-  static constexpr uint32_t kComing = UINT32_MAX;
-
   Reactor& reactor_;
   BlockDevice& device_;
   VolumeTable& table_;
@@ -147,17 +136,15 @@ class LocalVolume final : public BlockDevice {
   const Uuid id_;
   const uint32_t serial_;
   const bool thin_;
-  const uint64_t extent_bytes_;
-  const unsigned shift_;
   DeviceInfo info_;
-  std::vector<uint32_t> map_;  // extent + 1 of each part; 0: none, reads as zeroes
+  VolumeParts parts_;  // what has no extent reads as zeroes
   uint64_t mapped_ = 0;
   bool online_ = false;
   size_t active_ = 0;
   WaitQueue changed_;  // no request is active, or a part is no longer coming
-  SlotPool<Slot> slots_;
   std::vector<VolumeMapCopy*> copies_;
   DiskStats stats_;
+  RequestRelay relay_;
 };
 
 }  // namespace latte

@@ -1,23 +1,10 @@
 #include "disk/local_volume_lane.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "base/check.h"
 
 namespace latte {
-
-/// A request that went to the drive from here.
-struct LocalVolumeLane::Slot {
-  LocalVolumeLane* lane = nullptr;
-  IoRequest below;
-  IoRequest* request = nullptr;
-  uint32_t first = 0;
-  uint32_t count = 0;
-  TimeNs start_ns = 0;
-  Slot* next_free = nullptr;
-  Repeater relay;
-};
 
 /// Between lane and volume: which extents do these parts have?
 struct LocalVolumeLane::Question : ReactorLink::Node {
@@ -36,93 +23,54 @@ struct LocalVolumeLane::Change : Question {
 
 LocalVolumeLane::LocalVolumeLane(UringReactor& here, UringReactor& there, LocalVolume& volume,
                                  BlockDevice& device)
-    : reactor_(here),
-      volume_(volume),
-      device_(device),
-      extent_bytes_(volume.extent_bytes()),
-      shift_(static_cast<unsigned>(std::countr_zero(extent_bytes_))),
+    : volume_(volume),
       info_(volume.info()),
       online_(volume.online()),
       owner_(here, there, volume),
       to_volume_(here, there, &at_volume, this),
       from_volume_(there, here, &at_lane, this),
-      map_(volume.extent_count()),
+      parts_(volume.extent_bytes()),
       pins_(volume.extent_count()),
       question_(std::make_unique<Question>()),
+      relay_(here, device, *this, stats_),
       followed_(there) {
+  parts_.resize(volume.extent_count());
   volume.add_copy(*this);
 }
 
 LocalVolumeLane::~LocalVolumeLane() = default;
 
-Repeater LocalVolumeLane::relay(Slot& slot) {
-  struct Ended {
-    Slot& slot;
-    bool await_ready() const { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<>) {
-      const std::coroutine_handle<> waiter = slot.request->waiter;
-      slot.lane->settle(slot);
-      return waiter;
-    }
-    void await_resume() const {}
-  };
-  for (;;) co_await Ended{slot};
-}
-
 bool LocalVolumeLane::submit(IoRequest& request) {
-  if (online_ && request.op == IoOp::flush) return pass_on(request, 0, 0, 0);
-  if (is_ours(request)) {
-    const uint32_t first = part_of(request.offset);
-    const uint32_t last = part_of(request.offset + request.length - 1);
-    return pass_on(request, volume_.device_offset(request.offset, map_[first] - 1), first,
-                   last - first + 1);
+  if (online_ && request.op == IoOp::flush) return pass_on(request, {});
+  if (is_transfer(request)) {
+    const auto run = parts_.run(request.offset, request.length);
+    if (run) return pass_on(request, *run);
   }
   ask(request);
   return owner_.submit(request);
 }
 
-/// Whether the request is a transfer to extents that we know, one behind the other on the device.
-bool LocalVolumeLane::is_ours(const IoRequest& request) const {
+/// Whether the request is a transfer that the volume would not refuse.
+bool LocalVolumeLane::is_transfer(const IoRequest& request) const {
   if (request.op != IoOp::read && request.op != IoOp::write) return false;
   if (!online_ || request.length == 0) return false;
-  if (!range_within(request.offset, request.length, info_.size_bytes)) return false;
-  if ((request.offset | request.length) % info_.alignment_bytes != 0) return false;
-  const uint32_t first = part_of(request.offset);
-  const uint32_t last = part_of(request.offset + request.length - 1);
-  if (map_[first] == 0) return false;
-  for (uint32_t part = first + 1; part <= last; ++part)
-    if (map_[part] != map_[part - 1] + 1) return false;
-  return true;
+  return range_within(request.offset, request.length, info_.size_bytes) &&
+         (request.offset | request.length) % info_.alignment_bytes == 0;
 }
 
-bool LocalVolumeLane::pass_on(IoRequest& request, uint64_t offset, uint32_t first, uint32_t count) {
-  Slot& slot = slots_.take([this](Slot& made) {
-    made.lane = this;
-    made.relay = relay(made);
-  });
-  slot.request = &request;
-  slot.first = first;
-  slot.count = count;
-  slot.start_ns = reactor_.now();
-  slot.below.ask_as(request, offset);
-  slot.below.waiter = slot.relay.handle();
-  for (uint32_t i = 0; i < count; ++i) ++pins_[first + i];
-  if (device_.submit(slot.below)) return true;
-  settle(slot);
-  return false;
+/// `run` is empty for a flush.
+bool LocalVolumeLane::pass_on(IoRequest& request, const VolumeParts::Run& run) {
+  const uint64_t offset = run.count == 0 ? 0 : volume_.device_offset(request.offset, run.extent);
+  for (uint32_t i = 0; i < run.count; ++i) ++pins_[run.part + i];
+  return relay_.submit(request, offset, run.part, run.count);
 }
 
-/// The drive is done with the slot's request.
-void LocalVolumeLane::settle(Slot& slot) {
-  IoRequest& request = *slot.request;
-  request.status = slot.below.status;
-  for (uint32_t i = 0; i < slot.count; ++i) {
-    LATTE_CHECK(pins_[slot.first + i] > 0);
-    --pins_[slot.first + i];
+/// The drive is done with a request to `count` parts.
+void LocalVolumeLane::on_relayed(uint32_t first, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    LATTE_CHECK(pins_[first + i] > 0);
+    --pins_[first + i];
   }
-  stats_.count(request, reactor_.now() - slot.start_ns);
-  slot.request = nullptr;
-  slots_.give_back(slot);
   if (!changes_.empty()) answer_changes();
 }
 
@@ -132,9 +80,9 @@ void LocalVolumeLane::ask(const IoRequest& request) {
   if (question_->under_way || request.length == 0) return;
   if (!range_within(request.offset, request.length, info_.size_bytes)) return;
   question_->under_way = true;
-  question_->first = part_of(request.offset);
-  question_->count =
-      std::min(part_of(request.offset + request.length - 1) - question_->first + 1, kAskedParts);
+  question_->first = parts_.part_of(request.offset);
+  question_->count = std::min(
+      parts_.part_of(request.offset + request.length - 1) - question_->first + 1, kAskedParts);
   to_volume_.send(*question_);
 }
 
@@ -159,21 +107,21 @@ void LocalVolumeLane::at_lane(void* context, ReactorLink::Node& node) {
   if (question.is_change) return lane.apply(static_cast<Change&>(question));
   question.under_way = false;
   for (uint32_t i = 0; i < question.count; ++i)
-    if (question.extents[i] != 0) lane.map_[question.first + i] = question.extents[i];
+    if (question.extents[i] != 0) lane.parts_.map(question.first + i, question.extents[i] - 1);
 }
 
 void LocalVolumeLane::apply(Change& change) {
   const VolumeMapChange& what = change.what;
   online_ = what.online;
   info_.size_bytes = what.size_bytes;
-  const size_t parts = (what.size_bytes + extent_bytes_ - 1) / extent_bytes_;
-  if (parts > map_.size()) {
-    map_.resize(parts);
+  const size_t parts = (what.size_bytes + parts_.extent_bytes() - 1) / parts_.extent_bytes();
+  if (parts > parts_.size()) {
+    parts_.resize(parts);
     pins_.resize(parts);
   }
   for (const uint32_t part : what.parts)
-    if (part < map_.size()) map_[part] = 0;
-  for (size_t part = what.gone_from; part < map_.size(); ++part) map_[part] = 0;
+    if (part < parts_.size()) parts_.clear(part);
+  for (uint32_t part = what.gone_from; part < parts_.size(); ++part) parts_.clear(part);
   changes_.push_back(&change);
   answer_changes();
 }

@@ -24,14 +24,16 @@
 
 #include "device/remote_device.h"
 #include "disk/local_volume.h"
+#include "disk/request_relay.h"
 #include "disk/volume_map_copy.h"
+#include "disk/volume_parts.h"
 #include "runtime/reactor_link.h"
-#include "runtime/repeater.h"
-#include "runtime/slot_pool.h"
 
 namespace latte {
 
-class LocalVolumeLane final : public BlockDevice, private VolumeMapCopy {
+class LocalVolumeLane final : public BlockDevice,
+                              private VolumeMapCopy,
+                              private RequestRelay::Owner {
  public:
   static constexpr uint32_t kAskedParts = 16;
 
@@ -47,39 +49,32 @@ class LocalVolumeLane final : public BlockDevice, private VolumeMapCopy {
   const DiskStats& stats() const { return stats_; }
 
  private:
-  struct Slot;
   struct Question;
   struct Change;
 
   Task<void> follow(const VolumeMapChange& change) override;
-  bool is_ours(const IoRequest& request) const;
-  bool pass_on(IoRequest& request, uint64_t offset, uint32_t first, uint32_t count);
-  void settle(Slot& slot);
+  bool is_transfer(const IoRequest& request) const;
+  bool pass_on(IoRequest& request, const VolumeParts::Run& run);
+  void on_relayed(uint32_t first, uint32_t count) override;
   void ask(const IoRequest& request);
   void apply(Change& change);
   bool busy(const Change& change) const;
   void answer_changes();
-  uint32_t part_of(uint64_t offset) const { return static_cast<uint32_t>(offset >> shift_); }
-  static Repeater relay(Slot& slot);
   static void at_volume(void* context, ReactorLink::Node& node);
   static void at_lane(void* context, ReactorLink::Node& node);
 
-  UringReactor& reactor_;
   LocalVolume& volume_;
-  BlockDevice& device_;
-  const uint64_t extent_bytes_;
-  const unsigned shift_;
   DeviceInfo info_;
   bool online_;
   RemoteDevice owner_;  // the volume, for what is not ours
   ReactorLink to_volume_;
   ReactorLink from_volume_;
-  std::vector<uint32_t> map_;   // extent + 1 of each part; 0: ask the volume
+  VolumeParts parts_;           // what has no extent here: ask the volume
   std::vector<uint32_t> pins_;  // requests under way to each part
   std::unique_ptr<Question> question_;
   std::vector<Change*> changes_;  // applied, not answered yet
-  SlotPool<Slot> slots_;
   DiskStats stats_;
+  RequestRelay relay_;
   WaitQueue followed_;  // on the volume's reactor
 };
 

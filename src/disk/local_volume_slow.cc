@@ -86,26 +86,26 @@ Task<IoStatus> LocalVolume::run_zero(IoRequest& request) {
 
 /// Returns when every part of the range has its extent.
 Task<IoStatus> LocalVolume::map_all(uint64_t offset, uint64_t length) {
-  const uint32_t first = part_of(offset);
-  const uint32_t last = part_of(offset + length - 1);
+  const uint32_t first = parts_.part_of(offset);
+  const uint32_t last = parts_.part_of(offset + length - 1);
   for (int round = 0; round < kMaxRounds; ++round) {
     if (!range_within(offset, length, info_.size_bytes)) co_return IoStatus::invalid;
     std::vector<uint32_t> missing;
     bool coming = false;
     for (uint32_t part = first; part <= last; ++part) {
-      coming |= map_[part] == kComing;
-      if (map_[part] == 0) missing.push_back(part);
+      coming |= parts_.is_coming(part);
+      if (!parts_.is_coming(part) && !parts_.is_mapped(part)) missing.push_back(part);
     }
     if (missing.empty() && !coming) co_return IoStatus::ok;
     if (missing.empty()) {
       co_await changed_.wait();
       continue;
     }
-    for (const uint32_t part : missing) map_[part] = kComing;
+    for (const uint32_t part : missing) parts_.expect(part);
     std::vector<uint32_t> given(missing.size());
     const IoStatus status = co_await table_.allocate(serial_, missing, given);
     for (size_t i = 0; i < missing.size(); ++i) {
-      map_[missing[i]] = 0;
+      parts_.clear(missing[i]);
       if (status == IoStatus::ok) map(missing[i], given[i]);
     }
     changed_.notify_all();
@@ -117,26 +117,26 @@ Task<IoStatus> LocalVolume::map_all(uint64_t offset, uint64_t length) {
 /// Gives the extents back that lie in the range as a whole.
 Task<IoStatus> LocalVolume::give_back(uint64_t offset, uint64_t length) {
   const uint64_t end = offset + length;
-  const uint64_t first = round_up(offset, extent_bytes_) >> shift_;
+  const uint64_t first = parts_.part_of(round_up(offset, extent_bytes()));
   // The last part counts as whole if the volume ends in it.
   const uint64_t last = end == info_.size_bytes ? table_.geometry().extents_for(end)
-                                                : round_down(end, extent_bytes_) >> shift_;
+                                                : parts_.part_of(round_down(end, extent_bytes()));
   std::vector<uint32_t> parts;
   std::vector<uint32_t> gone;
   for (uint64_t i = first; i < last; ++i) {
     const auto part = static_cast<uint32_t>(i);
-    if (!is_mapped(part)) continue;
+    if (!parts_.is_mapped(part)) continue;
     parts.push_back(part);
-    gone.push_back(extent_of(part));
+    gone.push_back(parts_.extent_of(part));
     unmap(part);
     // Nobody may get another extent for it before the release below is in the table's queue.
-    map_[part] = kComing;
+    parts_.expect(part);
   }
   if (parts.empty()) co_return IoStatus::ok;
   VolumeMapChange change;
   change.parts = parts;
   co_await change_copies(change);
-  for (const uint32_t part : parts) map_[part] = 0;
+  for (const uint32_t part : parts) parts_.clear(part);
   changed_.notify_all();
   co_return co_await table_.release(gone);
 }
@@ -145,18 +145,18 @@ std::vector<LocalVolume::Piece> LocalVolume::cut(uint64_t offset, uint64_t lengt
   std::vector<Piece> pieces;
   for (uint64_t at = 0; at < length;) {
     const uint64_t from = offset + at;
-    const uint64_t bytes = std::min(length - at, extent_bytes_ - (from & (extent_bytes_ - 1)));
-    const uint32_t part = part_of(from);
-    const bool there = is_mapped(part);
+    const uint64_t bytes = std::min(length - at, extent_bytes() - parts_.offset_in_part(from));
+    const uint32_t part = parts_.part_of(from);
+    const bool there = parts_.is_mapped(part);
     Piece* last = pieces.empty() ? nullptr : &pieces.back();
-    const bool joins =
-        last != nullptr && (there ? last->count > 0 && extent_of(part) == last->extent + last->count
-                                  : last->count == 0);
+    const bool joins = last != nullptr && (there ? last->count > 0 && parts_.extent_of(part) ==
+                                                                          last->extent + last->count
+                                                 : last->count == 0);
     if (joins) {
       last->length += bytes;
       if (there) ++last->count;
     } else {
-      pieces.push_back({at, bytes, there ? extent_of(part) : 0, there ? 1u : 0u});
+      pieces.push_back({at, bytes, there ? parts_.extent_of(part) : 0, there ? 1u : 0u});
     }
     at += bytes;
   }
@@ -200,11 +200,11 @@ Task<void> LocalVolume::run_piece(Group& group, IoOp op, uint64_t offset, uint64
 Task<IoStatus> LocalVolume::fill(uint32_t first, uint32_t end) {
   LATTE_CHECK(!thin_ && first <= end);
   if (first == end) co_return IoStatus::ok;
-  if (end > map_.size()) map_.resize(end);
+  if (end > parts_.size()) parts_.resize(end);
   // Some may be there from a change that failed after it.
   std::vector<uint32_t> parts;
   for (uint32_t part = first; part < end; ++part)
-    if (!is_mapped(part)) parts.push_back(part);
+    if (!parts_.is_mapped(part)) parts.push_back(part);
   if (parts.empty()) co_return IoStatus::ok;
   std::vector<uint32_t> given(parts.size());
   const IoStatus status = co_await table_.allocate(serial_, parts, given);
@@ -214,28 +214,32 @@ Task<IoStatus> LocalVolume::fill(uint32_t first, uint32_t end) {
 }
 
 Task<IoStatus> LocalVolume::drop(uint32_t first) {
-  LATTE_CHECK(first <= map_.size());
-  const auto coming = [&] { return std::find(map_.begin() + first, map_.end(), kComing); };
-  while (coming() != map_.end()) co_await changed_.wait();
+  LATTE_CHECK(first <= parts_.size());
+  const auto any_coming = [&] {
+    for (uint32_t part = first; part < parts_.size(); ++part)
+      if (parts_.is_coming(part)) return true;
+    return false;
+  };
+  while (any_coming()) co_await changed_.wait();
   std::vector<uint32_t> gone;
-  for (uint32_t part = first; part < map_.size(); ++part) {
-    if (!is_mapped(part)) continue;
-    gone.push_back(extent_of(part));
+  for (uint32_t part = first; part < parts_.size(); ++part) {
+    if (!parts_.is_mapped(part)) continue;
+    gone.push_back(parts_.extent_of(part));
     unmap(part);
   }
-  map_.resize(std::max<uint64_t>(first, table_.geometry().extents_for(info_.size_bytes)));
+  parts_.resize(std::max<uint64_t>(first, table_.geometry().extents_for(info_.size_bytes)));
   co_return co_await table_.release(gone);
 }
 
 Task<IoStatus> LocalVolume::zero_behind_end() {
-  const uint64_t within = info_.size_bytes & (extent_bytes_ - 1);
-  const uint32_t part = part_of(info_.size_bytes);
-  if (within == 0 || !is_mapped(part)) co_return IoStatus::ok;
+  const uint64_t within = parts_.offset_in_part(info_.size_bytes);
+  const uint32_t part = parts_.part_of(info_.size_bytes);
+  if (within == 0 || !parts_.is_mapped(part)) co_return IoStatus::ok;
   std::vector<Piece> pieces(1);
-  pieces[0] = {0, extent_bytes_ - within, extent_of(part), 1};
+  pieces[0] = {0, extent_bytes() - within, parts_.extent_of(part), 1};
   IoRequest request;
   request.offset = info_.size_bytes;
-  request.length = extent_bytes_ - within;
+  request.length = extent_bytes() - within;
   const IoStatus status = co_await run_pieces(request, IoOp::write_zeroes, std::move(pieces));
   if (status != IoStatus::ok) co_return status;
   co_return co_await device_.flush();
