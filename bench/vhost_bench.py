@@ -70,12 +70,13 @@ class Fio:
         return json.loads(text[text.index("{"):])["jobs"][0][process.side]
 
 
-def start_latte(latte, directory, tables, pool_bytes, volumes_bytes=0, reactor=""):
+def start_latte(latte, directory, tables, pool_bytes, volumes_bytes=0, reactor="", write_buffer=None):
     """Creates and serves disks; each of `tables` is the text of a [[disk]] table."""
     config = os.path.join(directory, "latte.toml")
     volumes = f'volumes = "{volumes_bytes}"\n' if volumes_bytes else ""
     with open(config, "w", encoding="utf-8") as out:
-        out.write(f'[pool]\npath = "pool.img"\nsize = "{pool_bytes}"\n{volumes}'
+        buffer = f'write_buffer = "{write_buffer}"\n' if write_buffer else ""
+        out.write(f'[pool]\npath = "pool.img"\nsize = "{pool_bytes}"\n{volumes}{buffer}'
                   f'[reactor]\n{reactor}\n[control]\nsocket = "latte.ctl"\n')
         for table in tables:
             out.write(f"[[disk]]\n{table}\n")

@@ -8,6 +8,7 @@ with another server, and before each measurement the backlog has reached the clo
 to qemu are printed. fio's libblkio engine is the client (vhost_bench.py).
 
   bench/vhost_compare.py --fio FIO --latte build/release/latte [--dir DIR] [--rounds 5] [--seconds 1]
+    [--write-buffer 16MiB]
 """
 import os
 import shutil
@@ -65,6 +66,7 @@ def main():
     parser.add_argument("--only", default="", help="only workloads whose label has this text")
     parser.add_argument("--wait-mode", default="eventfd", choices=["block", "eventfd", "loop"],
                         help="how the client waits for completions")
+    parser.add_argument("--write-buffer", default=None, help="the pool's, such as 16MiB; none if left out")
     parser.add_argument("--polling", default="adaptive", help="latte's [reactor] polling")
     options = parser.parse_args()
     fio = Fio(options.fio, options.wait_mode)
@@ -73,7 +75,7 @@ def main():
     try:
         server = start_latte(options.latte, directory,
                              [local_table("plain", SIZE), hybrid_table("hybrid", SIZE, 4 * SIZE)],
-                             6 * SIZE, SIZE + (64 << 20), f'polling = "{options.polling}"')
+                             6 * SIZE, SIZE + (64 << 20), f'polling = "{options.polling}"', options.write_buffer)
         images = [os.path.join(directory, name) for name in ("qemu.img", "raw.img")]
         for image in images:
             with open(image, "wb") as out:
