@@ -29,7 +29,7 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
       fatal = "an entry lies beyond the disk's end";
       return;
     }
-    settle_damage(Seq(entry.seq));
+    settle_damage(entry);
     switch (entry.kind) {
       case log::EntryKind::data:
       case log::EntryKind::copy:
@@ -79,10 +79,13 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
   int64_t first_dirty_wall_ns = 0;
 
  private:
-  void settle_damage(Seq seq) {
+  /// All that was before a write has lower seqs than it; a copy or a note repeats the seq of the
+  /// last write before it, which may be just what is gone.
+  void settle_damage(const log::Entry& entry) {
     if (!damage_open) return;
     damage_open = false;
-    if (seq > disk_.shipped_seq_ + 1)
+    const bool writes = entry.kind == log::EntryKind::data || entry.kind == log::EntryKind::zero;
+    if (Seq(entry.seq) > disk_.shipped_seq_ + (writes ? 1 : 0))
       fatal = damage + ", and what it held may be missing in the cloud";
   }
 
