@@ -24,7 +24,7 @@ constexpr uint64_t kMaxFetchBytes = 8u << 20;
 /// Blocks written at a time, and how long fewer wait for company: a record's header is a block, so
 /// a block alone would cost twice its size.
 constexpr uint64_t kBatchBlocks = 64;
-constexpr TimeNs kGatherNs = 5 * kMillisecond;
+constexpr TimeNs kGatherNs = 20 * kMillisecond;
 
 /// Stands for the disk in the pool's names.
 uint64_t key_of(const Uuid& id) {

@@ -93,6 +93,7 @@ Task<void> HybridDisk::evacuate_front() {
 
 /// Copies blocks to the log's head, kReinsertBlocks at a time at most, and lets go of the old ones.
 Task<void> HybridDisk::reinsert(std::span<const Hot> hot) {
+  log::SegmentSpace& space = pool_.space();
   while (!hot.empty()) {
     const auto batch = hot.first(std::min(hot.size(), kReinsertBlocks));
     hot = hot.subspan(batch.size());
@@ -128,10 +129,12 @@ Task<void> HybridDisk::reinsert(std::span<const Hot> hot) {
       const IoStatus status = admitted[i] != 0 ? appends[i].status : IoStatus::stopped;
       if (status != IoStatus::ok) on_local_failure(status);
       if (local_index_.find(lba) != address) continue;
-      if (status == IoStatus::ok)
+      if (status == IoStatus::ok) {
         local_index_.set(lba, appends[i].address);
-      else
+        space.carry_accesses(address, appends[i].address);
+      } else {
         local_index_.erase(lba);
+      }
     }
   }
 }

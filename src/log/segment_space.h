@@ -103,6 +103,10 @@ class SegmentSpace {
   }
   /// Is the block a clean copy (EntryKind::copy) of what the cloud has?
   bool is_copy(BlockAddress a) const { return (marks_[a] & kCopy) != 0; }
+  /// The block at `to` is that at `from`, which was read: it has one round less to go (S3-FIFO).
+  void carry_accesses(BlockAddress from, BlockAddress to) {
+    marks_[to] = static_cast<uint8_t>(marks_[to] + accesses(from) - 1);
+  }
   /// The block is written anew: no reads so far.
   void begin_life(BlockAddress a, EntryKind kind) {
     marks_[a] = kind == EntryKind::copy ? kCopy : uint8_t{0};
