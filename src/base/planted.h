@@ -38,6 +38,7 @@ enum class Planted {
   lease_not_checked,
   replay_out_of_order,
   admit_stale_fetch,
+  dispatch_unchecked,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -67,6 +68,7 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::lease_not_checked, std::string_view("lease_not_checked")},
     std::pair{Planted::replay_out_of_order, std::string_view("replay_out_of_order")},
     std::pair{Planted::admit_stale_fetch, std::string_view("admit_stale_fetch")},
+    std::pair{Planted::dispatch_unchecked, std::string_view("dispatch_unchecked")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

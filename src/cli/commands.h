@@ -46,6 +46,7 @@ struct ReplayArguments {
   std::string cloud = "ebs";
   double speed = 1;
   std::vector<std::string> admissions{"s3fifo"};
+  std::vector<std::string> dispatchers{"local"};
   uint64_t seed = 1;
   unsigned jobs = 0;
 };

@@ -119,6 +119,10 @@ void add_replay_options(CLI::App& sub, Arguments& arguments) {
                  "With --engine: what the pool admits of what reads miss: none, all, s3fifo")
       ->delimiter(',')
       ->capture_default_str();
+  sub.add_option("--dispatcher", replay.dispatchers,
+                 "With --engine: where reads go that both tiers could answer: local, wait, svm")
+      ->delimiter(',')
+      ->capture_default_str();
   sub.add_option("--speed", replay.speed, "With --engine: times faster than the trace")
       ->capture_default_str();
   sub.add_option("--html", replay.html_file, "Write a page with plots to this file");

@@ -125,32 +125,51 @@ Result<replay::EngineReplayOptions> engine_options(const ReplayArguments& wanted
   return options;
 }
 
-Result<replay::EngineResult> run_trace(const std::string& path, const ReplayArguments& wanted,
-                                       replay::EngineReplayOptions options,
-                                       const trace::TraceOptions& trace_read) {
-  ReplayProgress reading("reading " + path);
-  auto loaded = replay::load_request_trace(path, trace_read, std::ref(reading));
-  if (!loaded) return loaded.error();
-  replay::EngineResult result{loaded.value().name, wanted.speed, {}};
+/// Every combination of what is to be compared: sizes, admissions, dispatchers.
+Result<std::vector<replay::EngineReplayOptions>> engine_runs(const ReplayArguments& wanted,
+                                                             replay::EngineReplayOptions options,
+                                                             uint64_t footprint_bytes) {
+  std::vector<replay::EngineReplayOptions> runs;
   for (const std::string& text : wanted.sizes) {
     const auto size = replay::parse_cache_size(text);
     if (!size) return size.error();
     options.pool_bytes =
         size.value().share > 0
-            ? static_cast<uint64_t>(size.value().share *
-                                    static_cast<double>(loaded.value().footprint_bytes))
+            ? static_cast<uint64_t>(size.value().share * static_cast<double>(footprint_bytes))
             : size.value().bytes;
-    for (const std::string& name : wanted.admissions) {
-      const auto mode = policy::admission_mode(name);
+    for (const std::string& admission : wanted.admissions) {
+      const auto mode = policy::admission_mode(admission);
       if (!mode)
-        return Error{Errc::invalid,
-                     fmt::format("--admission {}: it is {}", name, policy::admission_mode_names())};
+        return Error{Errc::invalid, fmt::format("--admission {}: it is {}", admission,
+                                                policy::admission_mode_names())};
       options.admission.mode = *mode;
-      ReplayProgress replaying("replaying " + path);
-      auto run = replay::replay_engine(loaded.value(), options, std::ref(replaying));
-      if (!run) return run.error();
-      result.runs.push_back(run.take());
+      for (const std::string& dispatcher : wanted.dispatchers) {
+        const auto dispatch = dispatch_mode(dispatcher);
+        if (!dispatch)
+          return Error{Errc::invalid,
+                       fmt::format("--dispatcher {}: it is local, wait or svm", dispatcher)};
+        options.dispatch = *dispatch;
+        runs.push_back(options);
+      }
     }
+  }
+  return runs;
+}
+
+Result<replay::EngineResult> run_trace(const std::string& path, const ReplayArguments& wanted,
+                                       const replay::EngineReplayOptions& options,
+                                       const trace::TraceOptions& trace_read) {
+  ReplayProgress reading("reading " + path);
+  auto loaded = replay::load_request_trace(path, trace_read, std::ref(reading));
+  if (!loaded) return loaded.error();
+  replay::EngineResult result{loaded.value().name, wanted.speed, {}};
+  const auto runs = engine_runs(wanted, options, loaded.value().footprint_bytes);
+  if (!runs) return runs.error();
+  for (const replay::EngineReplayOptions& one : runs.value()) {
+    ReplayProgress replaying("replaying " + path);
+    auto run = replay::replay_engine(loaded.value(), one, std::ref(replaying));
+    if (!run) return run.error();
+    result.runs.push_back(run.take());
   }
   return result;
 }

@@ -38,8 +38,8 @@ constexpr uint64_t kMaxDeviceBytes = INT64_MAX;  // the kernel's
 constexpr size_t kMaxShownValueBytes = 80;
 constexpr size_t kMaxSocketPathBytes = 107;  // the kernel's
 // Keys that a disk without a cloud side can't have.
-constexpr std::array<std::string_view, 5> kCloudKeys = {"cloud", "durability", "max_lag",
-                                                        "cloud_log_size", "cloud_limits"};
+constexpr std::array<std::string_view, 6> kCloudKeys = {
+    "cloud", "durability", "dispatcher", "max_lag", "cloud_log_size", "cloud_limits"};
 constexpr std::array<std::pair<std::string_view, Polling>, 3> kPollings = {{
     {"adaptive", Polling::adaptive},
     {"always", Polling::always},
@@ -306,6 +306,7 @@ class Parser {
         {"vhost", false, unix_address(disk.vhost)},
         {"vhost_queues", false, [&](auto& n, auto& k) { return read_queues(n, k, disk); }},
         {"durability", false, [&](auto& n, auto& k) { return read_durability(n, k, disk); }},
+        {"dispatcher", false, [&](auto& n, auto& k) { return read_dispatcher(n, k, disk); }},
         {"max_lag", false, [&](auto& n, auto& k) { return read_lag(n, k, disk.options); }},
         {"cloud_log_size", false, [&](auto& n, auto& k) { return read_log_size(n, k, disk); }},
         {"cloud_limits", false,
@@ -393,6 +394,14 @@ class Parser {
     if (value != "local" && value != "cloud")
       return fail(node, key, "is not allowed; write \"local\" or \"cloud\"");
     disk.options.durability = value == "cloud" ? Durability::cloud : Durability::local;
+    return true;
+  }
+  bool read_dispatcher(const toml::node& node, const std::string& key, DiskConfig& disk) {
+    std::string value;
+    if (!text(value)(node, key)) return false;
+    const auto mode = dispatch_mode(value);
+    if (!mode) return fail(node, key, "is not allowed; write \"local\", \"wait\" or \"svm\"");
+    disk.options.dispatch.mode = *mode;
     return true;
   }
   bool read_lag(const toml::node& node, const std::string& key, DiskOptions& options) {

@@ -39,7 +39,8 @@ Result<std::unique_ptr<Node>> Node::open(const Config& config, Options options) 
   if (!locked) return locked.error();
   const Result<void> buffered = node->recover_buffer(config.pool);
   if (!buffered) return node->pool_error(buffered.error());
-  node->host_ = std::make_unique<Host>(node->engine_->reactor(), *node->buffer_, config.pool.admission);
+  node->host_ =
+      std::make_unique<Host>(node->engine_->reactor(), *node->buffer_, config.pool.admission);
   if (!options.read_pool) return node;
   const Result<void> read = node->engine_->call([&] { return node->host_->open_pool(); });
   if (!read) return Error{read.error().code, "pool: " + read.error().message};

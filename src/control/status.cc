@@ -108,6 +108,8 @@ Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
     json["max_lag_seconds"] = static_cast<double>(facts.options.max_lag_ns) / kNsPerSecond;
   json["unapplied_bytes"] = disk.unapplied_bytes;
   json["cached_bytes"] = disk.cached_blocks * kBlockBytes;
+  json["dispatcher"] = name_of(facts.options.dispatch.mode);
+  json["cloud_served_bytes"] = disk.cloud_served_blocks * kBlockBytes;
   json["admission"] = {{"admitted_bytes", disk.admitted_blocks * kBlockBytes},
                        {"refused_bytes", disk.unadmitted_blocks * kBlockBytes},
                        {"stream_bytes", disk.stream_blocks * kBlockBytes}};

@@ -53,6 +53,7 @@ DiskStats HybridDisk::stats() const {
   stats.dirty_bytes = dirty_bytes_;
   stats.unapplied_bytes = cloud_index_.size() * kBlockBytes;
   stats.cached_blocks = local_index_.size();
+  if (dispatch_ != nullptr) stats.dispatch_trainings = dispatch_->trainings();
   stats.cloud.reads = base_traffic_.reads + log_traffic_.reads;
   stats.cloud.writes = base_traffic_.writes + log_traffic_.writes;
   stats.cloud.read_bytes = base_traffic_.read_bytes + log_traffic_.read_bytes;

@@ -18,6 +18,7 @@
 #include "log/log_format.h"
 #include "log/segment_reader.h"
 #include "policy/admission.h"
+#include "policy/tier_chooser.h"
 #include "runtime/block_device.h"
 #include "runtime/reactor.h"
 #include "runtime/task.h"
@@ -38,6 +39,7 @@ struct DiskOptions {
   uint64_t size_bytes = 0;  ///< multiple of kBlockBytes
   Durability durability = Durability::local;
   TimeNs max_lag_ns = 2 * kSecond;
+  DispatchOptions dispatch;  ///< of reads whose blocks both tiers have
 };
 inline constexpr size_t kMaxDiskNameBytes = 63;
 /// Most disks on one pool.

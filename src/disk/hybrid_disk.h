@@ -42,6 +42,7 @@
 #include "log/recovery.h"
 #include "log/seq_set.h"
 #include "policy/stream_detector.h"
+#include "policy/tier_chooser.h"
 #include "policy/write_pacer.h"
 #include "policy/write_policy.h"
 #include "runtime/block_device.h"
@@ -132,7 +133,16 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
     bool overtaken = false;         ///< by a write: what was read may be old
     uint64_t& held_bytes;
   };
-  struct Copy;  // admission.cc
+  struct Copy;  // read_dispatch.cc
+  struct OtherTier;
+  DispatchTicket begin_io(IoKind kind, uint64_t blocks, Tier tier);
+  void end_io(const DispatchTicket& ticket, IoStatus status);
+  bool both_have(const Run& local, Run& cloud) const;
+  Task<IoStatus> read_dispatched(Run run, std::span<std::byte> out, Keep keep);
+  Task<bool> read_other_tier(Run local, Run cloud, DispatchTicket ticket, std::span<std::byte> out);
+  Task<void> fetch_other_tier(std::shared_ptr<OtherTier> read);
+
+  // admission.cc
 
   /// Several device requests that make up one operation.
   struct IoGroup {
@@ -198,6 +208,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
 
   // read_path.cc
   Run resolve(Lba lba, uint64_t limit) const;
+  Run resolve_cloud(Lba lba, uint64_t limit, bool covered) const;
   Task<IoStatus> read_blocks(Lba lba, std::span<std::byte> out, Keep keep);
   Task<IoStatus> read_run(Run run, std::span<std::byte> out, Keep keep);
   Task<IoStatus> read_local(Run run, std::span<std::byte> out, Keep keep);
@@ -330,6 +341,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   ExtentMap cloud_extents_;
 
   PreferLocal policy_;
+  uint64_t dispatched_bytes_ = 0;          // held by reads of the cloud of what the pool has
+  std::unique_ptr<TierChooser> dispatch_;  // null: reads of clean blocks go to the pool
   WritePacer pacer_;
 
   State state_ = State::recovering;

@@ -36,12 +36,23 @@ HybridDisk::Run HybridDisk::resolve(Lba lba, uint64_t limit) const {
     run.count = local_hit.run;
     return run;
   }
+  return resolve_cloud(lba, local_hit.run, false);
+}
+
+/// The same below the local layer. `covered`: whether the pool has the blocks, too, or else the
+/// stretch ends where it has one.
+HybridDisk::Run HybridDisk::resolve_cloud(Lba lba, uint64_t limit, bool covered) const {
+  Run run;
+  run.lba = lba;
+  run.count = 1;
+  const auto visible = [&](Lba block) {
+    return covered || local_index_.find(block) == BlockIndex::kNone;
+  };
   const uint64_t cloud = cloud_index_.find(lba);
-  limit = local_hit.run;
   if (cloud != BlockIndex::kNone) {
     run.source = Run::Source::cloud_log;
     run.address = cloud;
-    while (run.count < limit && local_index_.find(lba + run.count) == BlockIndex::kNone &&
+    while (run.count < limit && visible(lba + run.count) &&
            cloud_index_.find(lba + run.count) == cloud + run.count)
       ++run.count;
     return run;
@@ -51,7 +62,7 @@ HybridDisk::Run HybridDisk::resolve(Lba lba, uint64_t limit) const {
   run.source = Run::Source::base;
   if (cloud_hit.found)
     run.source = cloud_hit.kind == ExtentKind::zero ? Run::Source::zero : Run::Source::lost;
-  while (run.count < limit && local_index_.find(lba + run.count) == BlockIndex::kNone &&
+  while (run.count < limit && visible(lba + run.count) &&
          cloud_index_.find(lba + run.count) == BlockIndex::kNone)
     ++run.count;
   return run;
@@ -89,6 +100,7 @@ Task<void> HybridDisk::read_member(IoGroup& group, Run run, std::span<std::byte>
 Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep) {
   switch (run.source) {
     case Run::Source::local:
+      if (dispatch_ != nullptr) co_return co_await read_dispatched(run, out, keep);
       co_return co_await read_local(run, out, keep);
     case Run::Source::zero:
       std::memset(out.data(), 0, out.size());
@@ -102,10 +114,12 @@ Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep
   stats_.read_miss_blocks += run.count;
   if (keep == Keep::pass_by) stats_.stream_blocks += run.count;
   std::unique_ptr<Fetch> fetch = keep == Keep::if_worth ? begin_fetch(run) : nullptr;
-  if (fetch == nullptr) co_return co_await read_cloud(run, out);
+  const DispatchTicket ticket = begin_io(IoKind::read, run.count, Tier::cloud);
   // Into memory of our own: a client's may be written to or reused before the pool has it.
-  const IoStatus status = co_await read_cloud(run, fetch->data.span());
-  if (status != IoStatus::ok) co_return status;
+  const std::span<std::byte> into = fetch == nullptr ? out : fetch->data.span();
+  const IoStatus status = co_await read_cloud(run, into);
+  end_io(ticket, status);
+  if (status != IoStatus::ok || fetch == nullptr) co_return status;
   std::memcpy(out.data(), fetch->data.data(), out.size());
   end_fetch(std::move(fetch));
   co_return status;

@@ -65,6 +65,8 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
   info_.can_fua = true;
   info_.can_discard = true;
   info_.stable_writes = true;
+  if (options_.dispatch.mode != DispatchMode::local)
+    dispatch_ = std::make_unique<TierChooser>(options_.dispatch, reactor.random().next());
   pool_.add(*this);
 }
 

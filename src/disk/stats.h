@@ -53,7 +53,9 @@ struct DiskStats {
   uint64_t write_bytes = 0;
   uint64_t read_hit_blocks = 0;
   uint64_t read_miss_blocks = 0;
-  uint64_t admitted_blocks = 0;    ///< copied into the pool because reads missed them
+  uint64_t cloud_served_blocks = 0;  ///< clean in the pool, but read from the cloud to be sooner
+  uint64_t dispatch_trainings = 0;   ///< of the dispatcher's model
+  uint64_t admitted_blocks = 0;      ///< copied into the pool because reads missed them
   uint64_t unadmitted_blocks = 0;  ///< worth a copy, but clients' data, memory or budget came first
   uint64_t stream_blocks = 0;      ///< missed by sequential streams, which pass the pool by
   uint64_t checksum_errors = 0;    ///< blocks whose CRC did not match when read

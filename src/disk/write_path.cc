@@ -194,8 +194,10 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
       append.data = data;
       if (local_->admit(append, pool_.reserve_segments())) {
         take_seq(pending);
+        const DispatchTicket timed = begin_io(IoKind::write, blocks, Tier::local);
         co_await local_->completed(append);
         status = append.status;
+        end_io(timed, status);
         if (status == IoStatus::ok) {
           install_local(append);
           break;

@@ -13,12 +13,14 @@ constexpr int kLowestPriority = 19;
 
 }  // namespace
 
-DispatchTrainer::DispatchTrainer(Dispatcher& dispatcher)
-    : dispatcher_(dispatcher),
-      ring_(std::make_unique<DispatchOutcome[]>(kRing)),
-      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+DispatchTrainer::DispatchTrainer(Dispatcher& dispatcher, Runs runs)
+    : dispatcher_(dispatcher), runs_(runs), ring_(std::make_unique<DispatchOutcome[]>(kRing)) {
+  if (runs == Runs::on_a_thread)
+    thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
 
 DispatchTrainer::~DispatchTrainer() {
+  if (runs_ == Runs::in_end) return;
   thread_.request_stop();
   wake();
 }
@@ -70,6 +72,10 @@ void DispatchTrainer::hand_over(const DispatchTicket& ticket, float latency_log2
 }
 
 void DispatchTrainer::wake() {
+  if (runs_ == Runs::in_end) {
+    work();
+    return;
+  }
   wakes_.fetch_add(1, std::memory_order_release);
   wakes_.notify_one();
 }
@@ -82,9 +88,13 @@ void DispatchTrainer::run(const std::stop_token& stop) {
     wakes_.wait(seen, std::memory_order_acquire);
     if (stop.stop_requested()) return;
     seen = wakes_.load(std::memory_order_acquire);
-    take_outcomes();
-    if (training_wanted_.exchange(false, std::memory_order_relaxed)) train_once();
+    work();
   }
+}
+
+void DispatchTrainer::work() {
+  take_outcomes();
+  if (training_wanted_.exchange(false, std::memory_order_relaxed)) train_once();
 }
 
 void DispatchTrainer::take_outcomes() {

@@ -30,7 +30,12 @@ class DispatchTrainer {
   /// New outcomes between two trainings, and before the first.
   static constexpr uint32_t kLeastNew = 2048;
 
-  explicit DispatchTrainer(Dispatcher& dispatcher);
+  /// Who labels and trains.
+  enum class Runs : uint8_t {
+    on_a_thread,  ///< of the trainer's own
+    in_end,       ///< whoever calls end(): for virtual time, where that takes none
+  };
+  explicit DispatchTrainer(Dispatcher& dispatcher, Runs runs = Runs::on_a_thread);
   ~DispatchTrainer();
   DispatchTrainer(const DispatchTrainer&) = delete;
   DispatchTrainer& operator=(const DispatchTrainer&) = delete;
@@ -53,10 +58,12 @@ class DispatchTrainer {
   void hand_over(const DispatchTicket& ticket, float latency_log2);
   void wake();
   void run(const std::stop_token& stop);
+  void work();
   void take_outcomes();
   void train_once();
 
   Dispatcher& dispatcher_;
+  Runs runs_;
   std::array<Pending, kPending> pending_{};
   uint32_t last_sample_ = 0;
   uint32_t since_sample_ = 0;

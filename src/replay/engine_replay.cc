@@ -74,6 +74,7 @@ class Replayer {
     host_ = std::make_unique<Host>(reactor_, drive_, options.admission);
     disk_options_.name = "disk";
     disk_options_.size_bytes = trace.size_bytes;
+    disk_options_.dispatch = {options.dispatch, DispatchTrainer::Runs::in_end};
     const auto span =
         static_cast<TimeNs>(static_cast<double>(trace.records.back().time_ns) / options.speed);
     slice_ns_ = span / static_cast<TimeNs>(kTimeSlices) + 1;
@@ -101,6 +102,7 @@ class Replayer {
                                          trace_.name, under_way_)};
     run_.pool_bytes = options_.pool_bytes;
     run_.admission = options_.admission.mode;
+    run_.dispatch = options_.dispatch;
     run_.hash = world_.hash();
     run_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return std::move(run_);
@@ -133,6 +135,9 @@ class Replayer {
     Result<HybridDisk*> attached = co_await host_->attach(disk_options_, volume_);
     if (!attached.ok()) co_return attached.error();
     disk_ = attached.value();
+    // What was never written has no copies; a trace's disk has a past.
+    const IoStatus begun = co_await disk_->write_zeroes(0, kBlockBytes);
+    if (begun != IoStatus::ok) co_return Error{Errc::io, "the replay's disk takes no write"};
     co_return std::nullopt;
   }
 

@@ -18,6 +18,7 @@
 #include "model/cloud_model.h"
 #include "model/nvme_options.h"
 #include "policy/admission.h"
+#include "policy/tier_chooser.h"
 #include "replay/block_trace.h"
 #include "trace/trace_record.h"
 
@@ -35,6 +36,7 @@ struct EngineReplayOptions {
   model::NvmeOptions drive = model::nvme_gen4();
   model::CloudOptions cloud = model::cloud_ebs();
   policy::AdmissionOptions admission;
+  DispatchMode dispatch = DispatchMode::local;  ///< of reads that both tiers could answer
 };
 
 /// Latencies of the requests that ended in one slice of time.
@@ -46,6 +48,7 @@ struct TimeSlice {
 struct EngineRun {
   uint64_t pool_bytes = 0;
   policy::AdmissionMode admission = policy::AdmissionMode::none;
+  DispatchMode dispatch = DispatchMode::local;
   uint64_t requests = 0;
   uint64_t late = 0;    ///< held back by kMaxUnderWay
   uint64_t failed = 0;  ///< ended with an error

@@ -40,12 +40,19 @@ double blocks_a_second(const EngineRun& run) {
   return run.seconds <= 0 ? 0 : static_cast<double>(run.blocks) / run.seconds;
 }
 
+double read_megabytes_a_second(const EngineRun& run) {
+  return run.virtual_ns <= 0 ? 0
+                             : static_cast<double>(disk_of(run).read_bytes) * 1e3 /
+                                   static_cast<double>(run.virtual_ns);
+}
+
 std::string size_name(const EngineRun& run) {
   return fmt::format("{:.0f} MiB", mib(run.pool_bytes));
 }
 
 std::string run_name(const EngineRun& run) {
-  return fmt::format("{}, {}", size_name(run), policy::name_of(run.admission));
+  return fmt::format("{}, {}, {}", size_name(run), policy::name_of(run.admission),
+                     name_of(run.dispatch));
 }
 
 void add_cdf(LinePlot& plot, const std::string& name, const Histogram& latency) {
@@ -124,12 +131,15 @@ nlohmann::ordered_json run_json(const EngineRun& run) {
   const PoolWrites& written = run.stats.pool.written;
   return {{"pool_bytes", run.pool_bytes},
           {"admission", policy::name_of(run.admission)},
+          {"dispatcher", name_of(run.dispatch)},
           {"requests", run.requests},
           {"late", run.late},
           {"failed", run.failed},
           {"virtual_seconds", static_cast<double>(run.virtual_ns) / kSecond},
           {"event_hash", fmt::format("{:016x}", run.hash)},
           {"read_hit_ratio", hit_ratio(run)},
+          {"read_bytes", disk.read_bytes},
+          {"cloud_served_bytes", disk.cloud_served_blocks * kBlockBytes},
           {"read", latency_json(disk.read_latency)},
           {"write", latency_json(disk.write_latency)},
           {"pool_written_bytes",
@@ -148,12 +158,13 @@ nlohmann::ordered_json run_json(const EngineRun& run) {
 }  // namespace
 
 std::string to_table(const EngineResult& result) {
+  constexpr std::string_view kRow =
+      "  {:>10} {:>9} {:>10} {:>9} {:>9} {:>24} {:>24} {:>20} {:>10} {:>7} {:>9}\n";
   std::string text =
       fmt::format("{}, at {:g} times its pace, through the engine\n", result.trace, result.speed);
-  text +=
-      fmt::format("  {:>10} {:>9} {:>9} {:>26} {:>26} {:>24} {:>10} {:>7} {:>9}\n", "pool",
-                  "admission", "read hits", "reads: mean/p99/p99.9 us", "writes: mean/p99/p99.9 us",
-                  "pool: user/other MiB", "cloud ops", "late", "blocks/s");
+  text += fmt::format(kRow, "pool", "admission", "dispatcher", "read hits", "read MB/s",
+                      "reads: mean/p99/p99.9 us", "writes: ...", "pool: user/copies/.. MiB",
+                      "cloud ops", "late", "blocks/s");
   const auto three = [](const Histogram& latency) {
     return fmt::format("{:.0f}/{:.0f}/{:.0f}", mean_us(latency), us(latency.quantile_ns(0.99)),
                        us(latency.quantile_ns(0.999)));
@@ -161,13 +172,15 @@ std::string to_table(const EngineResult& result) {
   for (const EngineRun& run : result.runs) {
     const DiskStats& disk = disk_of(run);
     const PoolWrites& written = run.stats.pool.written;
+    const std::string pool =
+        fmt::format("{:.0f}/{:.0f}/{:.0f}", mib(written.user),
+                    mib(written.admission + written.reinsertion), mib(written.metadata));
     text +=
-        fmt::format("  {:>10} {:>9} {:>9.4f} {:>26} {:>26} {:>24} {:>10} {:>7} {:>9.0f}\n",
-                    size_name(run), policy::name_of(run.admission), hit_ratio(run),
-                    three(disk.read_latency), three(disk.write_latency),
-                    fmt::format("{:.0f}/{:.0f}", mib(written.user),
-                                mib(written.admission + written.reinsertion + written.metadata)),
-                    disk.cloud.reads + disk.cloud.writes, run.late, blocks_a_second(run));
+        fmt::format(kRow, size_name(run), policy::name_of(run.admission), name_of(run.dispatch),
+                    fmt::format("{:.4f}", hit_ratio(run)),
+                    fmt::format("{:.1f}", read_megabytes_a_second(run)), three(disk.read_latency),
+                    three(disk.write_latency), pool, disk.cloud.reads + disk.cloud.writes, run.late,
+                    fmt::format("{:.0f}", blocks_a_second(run)));
     if (run.failed > 0) text += fmt::format("  {} requests failed\n", run.failed);
   }
   return text;

@@ -36,6 +36,7 @@ struct Options {
   std::string plant = "none";
   std::string fence = "any";
   std::string admission = "any";
+  std::string dispatch = "any";
   std::string seed_file;
   bool trace = false;
   bool fresh = false;
@@ -72,10 +73,11 @@ struct Search {
   Planted bug = Planted::none;
   Spared spared;
   Fence fence = Fence::any;
-  Admitting admitting = Admitting::any;
+  Use admission = Use::any;
+  Use dispatch = Use::any;
 
   RunOptions run_at(uint64_t index) const {
-    return listed.empty() ? RunOptions{first + index, fence, admitting, false, spared}
+    return listed.empty() ? RunOptions{first + index, fence, admission, dispatch, false, spared}
                           : listed[index];
   }
   /// REQUIRES: the seed is one of this search.
@@ -276,7 +278,8 @@ int run_many(const Options& options) {
   search.spared = options.spared;
   search.repeat = options.repeat;
   search.fence = fence_named(options.fence);
-  search.admitting = admitting_named(options.admission);
+  search.admission = use_named(options.admission);
+  search.dispatch = use_named(options.dispatch);
   const auto start = WallClock::now();
   uint64_t runs = 0, operations = 0;
   const uint64_t failures = run_search(search, options.jobs, &runs, &operations);
@@ -299,6 +302,7 @@ int main_checked(int argc, char** argv) {
                                         CLI::AsNumberWithUnit::UNIT_OPTIONAL));
   app.add_option("--fence", options.fence, "generation, lease, or any (the seed says which)");
   app.add_option("--admission", options.admission, "none, or any (the seed says which)");
+  app.add_option("--dispatch", options.dispatch, "none, or any (the seed says which)");
   app.add_option("--plant", options.plant, "Planted bug to run with");
   app.add_flag("--plants", options.all_plants, "Hunt every planted bug; all must be found");
   app.add_flag("--fresh", options.fresh, "First seed from the clock");
@@ -320,8 +324,12 @@ int main_checked(int argc, char** argv) {
   // Trace and engine log share stdout; line by line they keep their order.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   uint64_t operations = 0;
-  const RunOptions run{options.seed, fence_named(options.fence), admitting_named(options.admission),
-                       options.trace, options.spared};
+  const RunOptions run{options.seed,
+                       fence_named(options.fence),
+                       use_named(options.admission),
+                       use_named(options.dispatch),
+                       options.trace,
+                       options.spared};
   return run_seed(run, false, &operations, true) ? 0 : 1;
 }
 

@@ -49,10 +49,18 @@ policy::AdmissionOptions choose_admission(const RunOptions& run) {
   Random random(run.seed * 0xbf58476d1ce4e5b9ull + 1);
   policy::AdmissionOptions options;
   options.mode = policy::AdmissionMode::none;
-  if (run.admitting == Admitting::none || random.chance(1, 4)) return options;
+  if (run.admission == Use::none || random.chance(1, 4)) return options;
   options.mode = random.chance(1, 2) ? policy::AdmissionMode::all : policy::AdmissionMode::s3fifo;
   // Runs last minutes: this is soon spent, and comes back in part.
   if (random.chance(1, 6)) options.write_budget_bytes = 8ull << 30;
+  return options;
+}
+
+/// Likewise. By the rule, and not the model: a run is too short for training.
+DispatchOptions choose_dispatch(const RunOptions& run) {
+  Random random(run.seed * 0x94d049bb133111ebull + 1);
+  DispatchOptions options;
+  if (run.dispatch == Use::any && random.chance(1, 3)) options.mode = DispatchMode::wait;
   return options;
 }
 
@@ -85,7 +93,8 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
   may_damage = random.chance(1, 3) && !spared.damage;
   may_break_cloud = random.chance(1, 2) && !spared.cloud;
   for (uint32_t i = 0; i < count; ++i) {
-    const DiskOptions disk = random_disk(random, i);
+    DiskOptions disk = random_disk(random, i);
+    disk.dispatch = choose_dispatch(options);
     CloudOptions cloud_log;
     cloud_log.segment_bytes = kSegments[random.below(std::size(kSegments))] * 1024;
     // The engine asks for at least four pool segments; anything smaller it refuses.
@@ -109,12 +118,12 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
       static_cast<int>(admission.mode), admission.write_budget_bytes);
   for (const auto& disk : disks)
     world.trace(
-        "{}: {} KiB, durability {}, max_lag {} ms, cloud log {} x {} KiB", disk->options.name,
-        disk->options.size_bytes / 1024,
+        "{}: {} KiB, durability {}, max_lag {} ms, cloud log {} x {} KiB, dispatcher {}",
+        disk->options.name, disk->options.size_bytes / 1024,
         disk->options.durability == Durability::cloud ? "cloud" : "local",
         disk->options.max_lag_ns == kNoLagLimit ? -1 : disk->options.max_lag_ns / kMillisecond,
         disk->cloud.options().log_bytes / disk->cloud_options.segment_bytes,
-        disk->cloud_options.segment_bytes / 1024);
+        disk->cloud_options.segment_bytes / 1024, name_of(disk->options.dispatch.mode));
 }
 
 Run::~Run() {

@@ -16,8 +16,7 @@ namespace {
 constexpr std::pair<Fence, const char*> kFences[] = {
     {Fence::any, "any"}, {Fence::generation, "generation"}, {Fence::lease, "lease"}};
 
-constexpr std::pair<Admitting, const char*> kAdmittings[] = {{Admitting::any, "any"},
-                                                             {Admitting::none, "none"}};
+constexpr std::pair<Use, const char*> kUses[] = {{Use::any, "any"}, {Use::none, "none"}};
 
 constexpr std::pair<const char*, bool Spared::*> kTroubles[] = {
     {"damage", &Spared::damage},      {"cloud", &Spared::cloud},
@@ -64,7 +63,7 @@ std::vector<std::string> split_at_commas(const std::string& text) {
 
 Fence fence_named(const std::string& name) { return named(name, kFences, "fence"); }
 
-Admitting admitting_named(const std::string& name) { return named(name, kAdmittings, "admission"); }
+Use use_named(const std::string& name) { return named(name, kUses, "use"); }
 
 Spared spared_from(const std::vector<std::string>& names) {
   Spared spared;
@@ -83,8 +82,9 @@ Spared spared_from(const std::vector<std::string>& names) {
 
 std::string replay_command(const RunOptions& options) {
   std::string command =
-      fmt::format("latte-sim --seed {} --fence {} --admission {}", options.seed,
-                  name_of(options.fence, kFences), name_of(options.admitting, kAdmittings));
+      fmt::format("latte-sim --seed {} --fence {} --admission {} --dispatch {}", options.seed,
+                  name_of(options.fence, kFences), name_of(options.admission, kUses),
+                  name_of(options.dispatch, kUses));
   std::vector<const char*> without;
   for (const auto& [word, flag] : kTroubles)
     if (options.spared.*flag) without.push_back(word);
@@ -98,11 +98,13 @@ std::vector<RunOptions> read_seed_file(const std::string& path) {
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line[0] == '#') continue;
     std::istringstream words(line);
-    RunOptions run{0, Fence::generation, Admitting::none, false, {}};
+    RunOptions run{0, Fence::generation, Use::none, Use::none, false, {}};
     words >> run.seed;
     for (std::string word; words >> word;) {
       if (word == "admission")
-        run.admitting = Admitting::any;
+        run.admission = Use::any;
+      else if (word == "dispatch")
+        run.dispatch = Use::any;
       else if (word.starts_with(kWithout))
         run.spared = spared_from(split_at_commas(word.substr(kWithout.size())));
       else

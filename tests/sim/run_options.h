@@ -27,16 +27,17 @@ enum class Fence : uint8_t {
   lease,       ///< a lease on a service that can't
 };
 
-/// Do pools admit what reads miss?
-enum class Admitting : uint8_t {
-  any,   ///< the seed says whether, and by which rule
+/// Is something in use that a run could also do without?
+enum class Use : uint8_t {
+  any,   ///< the seed says whether, and in which way
   none,  ///< no
 };
 
 struct RunOptions {
   uint64_t seed = 1;
   Fence fence = Fence::any;
-  Admitting admitting = Admitting::any;
+  Use admission = Use::any;  ///< of what reads miss
+  Use dispatch = Use::any;   ///< of reads that both tiers could answer
   bool trace = false;
   Spared spared;
 };
@@ -44,14 +45,14 @@ struct RunOptions {
 /// "any", "generation" or "lease". Exits with 2 and a message on another name.
 Fence fence_named(const std::string& name);
 /// "any" or "none". Exits with 2 and a message on another name.
-Admitting admitting_named(const std::string& name);
+Use use_named(const std::string& name);
 /// The kinds of trouble to leave out, by their names. Exits with 2 and a message on an unknown one.
 Spared spared_from(const std::vector<std::string>& names);
 /// The command that runs exactly this again, with everything that happens printed.
 std::string replay_command(const RunOptions& options);
 /// A list of seeds, one a line with words behind it: a fence (left out: generation), "admission"
-/// (the seed says whether pools admit what reads miss; left out: they don't), "without=KIND,..."
-/// (kinds of trouble left out). '#' begins a comment line.
+/// and "dispatch" (the seed says whether pools admit what reads miss, or reads are dispatched; left
+/// out: not), "without=KIND,..." (kinds of trouble left out). '#' begins a comment line.
 std::vector<RunOptions> read_seed_file(const std::string& path);
 
 }  // namespace latte::simtest

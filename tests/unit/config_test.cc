@@ -136,6 +136,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"Duration", kPool + kDisk + "max_lag = \"2 seconds\"\n", "is no duration"},
         Mistake{"DurationZero", kPool + kDisk + "max_lag = \"0s\"\n", "is no duration"},
         Mistake{"Durability", kPool + kDisk + "durability = \"both\"\n", "\"local\" or \"cloud\""},
+        Mistake{"Dispatcher", kPool + kDisk + "dispatcher = \"cloud\"\n",
+                "\"local\", \"wait\" or \"svm\""},
         Mistake{"RbdNoImage", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:pool\"\n",
                 "write rbd:POOL/IMAGE"},
         Mistake{"RbdSnapshot", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:pool/a@b\"\n",

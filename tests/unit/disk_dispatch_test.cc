@@ -1,0 +1,123 @@
+// Reads that both tiers could answer: the cloud is asked now and then, and whatever it answers, or
+// does not, the data are right and soon there.
+#include <gtest/gtest.h>
+
+#include "disk_test_support.h"
+
+namespace latte::test {
+namespace {
+
+constexpr uint64_t kB = kBlockBytes;
+constexpr uint64_t kBlocks = 64;
+
+DiskOptions dispatching(DispatchMode mode) {
+  DiskOptions options = DiskRig::defaults();
+  options.dispatch = {mode, DispatchTrainer::Runs::in_end};
+  return options;
+}
+
+int value(uint64_t block) { return static_cast<int>(block + 1); }
+
+/// A disk whose blocks hold their number plus one; pool and cloud have all of them.
+class DispatchRig : public DiskRig {
+ public:
+  explicit DispatchRig(DispatchMode mode) : DiskRig(dispatching(mode)) {
+    for (uint64_t i = 0; i < kBlocks; ++i)
+      EXPECT_EQ(write(i * kB, filled(kB, value(i))), IoStatus::ok);
+    (void)world().run_for(5 * kSecond);
+    EXPECT_EQ(stats().dirty_bytes, 0u);
+  }
+  DiskStats stats() { return host().stats().disks.front(); }
+  /// Reads block after block; the longest time one took.
+  TimeNs read_many(uint64_t reads) {
+    TimeNs longest_ns = 0;
+    for (uint64_t i = 0; i < reads; ++i) {
+      const TimeNs begun = world().now();
+      EXPECT_EQ(read(i % kBlocks * kB, kB), filled(kB, value(i % kBlocks)));
+      longest_ns = std::max(longest_ns, world().now() - begun);
+    }
+    return longest_ns;
+  }
+};
+
+TEST(ReadDispatch, TheCloudIsAskedNowAndThen) {
+  DispatchRig rig(DispatchMode::wait);
+  rig.read_many(2000);
+  const DiskStats stats = rig.stats();
+  EXPECT_GT(stats.cloud_served_blocks, 2u);
+  EXPECT_LT(stats.cloud_served_blocks, 100u);  // it is much slower
+  EXPECT_EQ(stats.read_hit_blocks, 2000u);
+  EXPECT_EQ(stats.read_miss_blocks, 0u);
+}
+
+TEST(ReadDispatch, LocalNeverAsksTheCloud) {
+  DispatchRig rig(DispatchMode::local);
+  const uint64_t before = rig.stats().cloud.reads;
+  rig.read_many(500);
+  EXPECT_EQ(rig.stats().cloud.reads, before);
+}
+
+TEST(ReadDispatch, TheModelIsTrainedOnTheDisksOwnReads) {
+  DispatchRig rig(DispatchMode::svm);
+  rig.read_many(60'000);
+  EXPECT_GT(rig.stats().dispatch_trainings, 0u);
+  EXPECT_LT(rig.stats().cloud_served_blocks, 6000u);
+}
+
+TEST(ReadDispatch, ManyReadsAtOnceUseBothTiers) {
+  DispatchRig rig(DispatchMode::wait);
+  constexpr size_t kReads = 2000;
+  std::vector<Bytes> data(kReads, Bytes(kB));
+  std::vector<std::optional<IoStatus>> done(kReads);
+  for (size_t i = 0; i < kReads; ++i) {
+    Task<IoStatus> task = io(&rig.disk(), IoOp::read, i % kBlocks * kB, data[i], kB, false);
+    Task<void> body = store(std::move(task), &done[i]);
+    rig.reactor().spawn(std::move(body));
+  }
+  (void)rig.world().run_for(5 * kSecond);
+  for (size_t i = 0; i < kReads; ++i) {
+    ASSERT_EQ(done[i], IoStatus::ok);
+    ASSERT_EQ(data[i], filled(kB, value(i % kBlocks)));
+  }
+  EXPECT_GT(rig.stats().cloud_served_blocks, 0u);
+}
+
+TEST(ReadDispatch, WhatTheCloudDoesNotHaveYetIsReadFromThePool) {
+  DispatchRig rig(DispatchMode::wait);
+  // Shipped within half a second, not before: longer than these reads take.
+  for (uint64_t i = 0; i < kBlocks; ++i)
+    ASSERT_EQ(rig.write(i * kB, filled(kB, value(i) + 100)), IoStatus::ok);
+  const uint64_t served = rig.stats().cloud_served_blocks;
+  for (uint64_t i = 0; i < 512; ++i)
+    ASSERT_EQ(rig.read(i % kBlocks * kB, kB), filled(kB, value(i % kBlocks) + 100));
+  ASSERT_GT(rig.stats().dirty_bytes, 0u);
+  EXPECT_EQ(rig.stats().cloud_served_blocks, served);
+}
+
+TEST(ReadDispatch, ASilentCloudCostsAFewMilliseconds) {
+  DispatchRig rig(DispatchMode::wait);
+  rig.read_many(500);
+  rig.cloud().begin_outage(sim::Outage::hang, rig.world().now() + 60 * kSecond);
+  EXPECT_LT(rig.read_many(2000), 25 * kMillisecond);
+  rig.cloud().end_outage();
+  EXPECT_TRUE(rig.run(rig.host().stop()).ok());
+}
+
+TEST(ReadDispatch, ACloudThatFailsCostsNoError) {
+  DispatchRig rig(DispatchMode::wait);
+  rig.cloud().faults().error = 1'000'000;
+  EXPECT_LT(rig.read_many(1000), 25 * kMillisecond);
+}
+
+TEST(ReadDispatch, WrongDataOfTheCloudAreNotShown) {
+  DispatchRig rig(DispatchMode::wait);
+  Progress progress;
+  ASSERT_TRUE(rig.run(rig.disk().drain(&progress)).ok());  // the base has no checksums
+  Random random(1);
+  for (uint64_t page = 0; page < kBlocks; ++page) rig.cloud().base_store().corrupt(page, random);
+  rig.read_many(2000);
+  EXPECT_EQ(rig.stats().cloud_served_blocks, 0u);
+}
+
+}  // namespace
+}  // namespace latte::test
