@@ -94,11 +94,10 @@ void judge_error(Run& run, Session& session, const char* what, Range range, IoSt
            range.first, range.count, to_string(status));
 }
 
-Task<IoStatus> do_write(Run& run, Session& session, Memory& memory, bool zero) {
+Task<IoStatus> do_write(Run& run, Session& session, Memory& memory, Range range, bool zero) {
   Random& random = run.world.random();
   DiskSim& disk = session.disk;
   Model& model = disk.model;
-  const Range range = random_range(run, disk, random);
   IoRequest request;
   request.op = !zero ? IoOp::write : random.chance(1, 2) ? IoOp::discard : IoOp::write_zeroes;
   request.fua = random.below(100) < run.workload.fua;
@@ -141,10 +140,9 @@ Task<IoStatus> do_flush(Run& run, Session& session) {
   co_return status;
 }
 
-Task<IoStatus> do_read(Run& run, Session& session, Memory& memory) {
+Task<IoStatus> do_read(Run& run, Session& session, Memory& memory, Range range) {
   Random& random = run.world.random();
   DiskSim& disk = session.disk;
-  const Range range = random_range(run, disk, random);
   memory.lay_out(range.count * kSectorBytes, random);
   IoRequest request;
   memory.describe(request, range);
@@ -179,11 +177,16 @@ Task<void> client(Run& run, Session& session) {
     if (dice < run.workload.flushes) {
       status = co_await do_flush(run, session);
     } else if (dice < run.workload.flushes + run.workload.zeroes) {
-      status = co_await do_write(run, session, memory, true);
+      const Range range = random_range(run, disk, random);
+      status = co_await do_write(run, session, memory, range, true);
     } else if (dice < run.workload.flushes + run.workload.zeroes + run.workload.writes) {
-      status = co_await do_write(run, session, memory, false);
+      const Range range = random_range(run, disk, random);
+      status = co_await do_write(run, session, memory, range, false);
+      const bool again = run.workload.rereads && status == IoStatus::ok && random.chance(1, 4);
+      if (again) status = co_await do_read(run, session, memory, range);
     } else {
-      status = co_await do_read(run, session, memory);
+      const Range range = random_range(run, disk, random);
+      status = co_await do_read(run, session, memory, range);
     }
     --session.outstanding;
     ++run.operations;

@@ -37,6 +37,7 @@ struct Options {
   std::string fence = "any";
   std::string admission = "any";
   std::string dispatch = "any";
+  std::string rereads = "any";
   std::string seed_file;
   bool trace = false;
   bool fresh = false;
@@ -75,10 +76,12 @@ struct Search {
   Fence fence = Fence::any;
   Use admission = Use::any;
   Use dispatch = Use::any;
+  Use rereads = Use::any;
 
   RunOptions run_at(uint64_t index) const {
-    return listed.empty() ? RunOptions{first + index, fence, admission, dispatch, false, spared}
-                          : listed[index];
+    return listed.empty()
+               ? RunOptions{first + index, fence, admission, dispatch, rereads, false, spared}
+               : listed[index];
   }
   /// REQUIRES: the seed is one of this search.
   RunOptions run_of(uint64_t seed) const {
@@ -280,6 +283,7 @@ int run_many(const Options& options) {
   search.fence = fence_named(options.fence);
   search.admission = use_named(options.admission);
   search.dispatch = use_named(options.dispatch);
+  search.rereads = use_named(options.rereads);
   const auto start = WallClock::now();
   uint64_t runs = 0, operations = 0;
   const uint64_t failures = run_search(search, options.jobs, &runs, &operations);
@@ -303,6 +307,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--fence", options.fence, "generation, lease, or any (the seed says which)");
   app.add_option("--admission", options.admission, "none, or any (the seed says which)");
   app.add_option("--dispatch", options.dispatch, "none, or any (the seed says which)");
+  app.add_option("--rereads", options.rereads, "none, or any (the seed says whether)");
   app.add_option("--plant", options.plant, "Planted bug to run with");
   app.add_flag("--plants", options.all_plants, "Hunt every planted bug; all must be found");
   app.add_flag("--fresh", options.fresh, "First seed from the clock");
@@ -328,6 +333,7 @@ int main_checked(int argc, char** argv) {
                        fence_named(options.fence),
                        use_named(options.admission),
                        use_named(options.dispatch),
+                       use_named(options.rereads),
                        options.trace,
                        options.spared};
   return run_seed(run, false, &operations, true) ? 0 : 1;

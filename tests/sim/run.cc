@@ -90,6 +90,8 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
   const auto count = static_cast<uint32_t>(random.chance(1, 2) ? 1 : random.between(2, 3));
   pool_segments = random.between(4 + 2 * count, random.chance(1, 2) ? 16 : 40);
   workload = random_workload(random);
+  // Drawn apart, too.
+  workload.rereads = options.rereads == Use::any && Random(options.seed * 3 + 1).chance(1, 3);
   may_damage = random.chance(1, 3) && !spared.damage;
   may_break_cloud = random.chance(1, 2) && !spared.cloud;
   for (uint32_t i = 0; i < count; ++i) {

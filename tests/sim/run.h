@@ -23,6 +23,7 @@ struct Workload {
   uint64_t hot = 50;    ///< of the accesses go to a tenth of the disk
   TimeNs think_ns = 0;  ///< mean pause between two operations of a client
   unsigned clients_max = 16;
+  bool rereads = false;     ///< what was just written is read at once, now and then
   unsigned size_class = 0;  ///< 0 mixed, 1 blocks only, 2 sectors mostly, 3 large mostly
 };
 

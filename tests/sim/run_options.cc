@@ -18,6 +18,11 @@ constexpr std::pair<Fence, const char*> kFences[] = {
 
 constexpr std::pair<Use, const char*> kUses[] = {{Use::any, "any"}, {Use::none, "none"}};
 
+constexpr std::pair<const char*, Use RunOptions::*> kUsed[] = {
+    {"admission", &RunOptions::admission},
+    {"dispatch", &RunOptions::dispatch},
+    {"rereads", &RunOptions::rereads}};
+
 constexpr std::pair<const char*, bool Spared::*> kTroubles[] = {
     {"damage", &Spared::damage},      {"cloud", &Spared::cloud},
     {"power", &Spared::power},        {"takeover", &Spared::takeover},
@@ -82,9 +87,9 @@ Spared spared_from(const std::vector<std::string>& names) {
 
 std::string replay_command(const RunOptions& options) {
   std::string command =
-      fmt::format("latte-sim --seed {} --fence {} --admission {} --dispatch {}", options.seed,
-                  name_of(options.fence, kFences), name_of(options.admission, kUses),
-                  name_of(options.dispatch, kUses));
+      fmt::format("latte-sim --seed {} --fence {}", options.seed, name_of(options.fence, kFences));
+  for (const auto& [what, use] : kUsed)
+    command += fmt::format(" --{} {}", what, name_of(options.*use, kUses));
   std::vector<const char*> without;
   for (const auto& [word, flag] : kTroubles)
     if (options.spared.*flag) without.push_back(word);
@@ -92,24 +97,31 @@ std::string replay_command(const RunOptions& options) {
   return command + " --trace";
 }
 
+namespace {
+
+void take_word(const std::string& word, RunOptions& run) {
+  for (const auto& [what, use] : kUsed) {
+    if (word != what) continue;
+    run.*use = Use::any;
+    return;
+  }
+  if (word.starts_with(kWithout))
+    run.spared = spared_from(split_at_commas(word.substr(kWithout.size())));
+  else
+    run.fence = fence_named(word);
+}
+
+}  // namespace
+
 std::vector<RunOptions> read_seed_file(const std::string& path) {
   std::ifstream file(path);
   std::vector<RunOptions> runs;
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line[0] == '#') continue;
     std::istringstream words(line);
-    RunOptions run{0, Fence::generation, Use::none, Use::none, false, {}};
+    RunOptions run{0, Fence::generation, Use::none, Use::none, Use::none, false, {}};
     words >> run.seed;
-    for (std::string word; words >> word;) {
-      if (word == "admission")
-        run.admission = Use::any;
-      else if (word == "dispatch")
-        run.dispatch = Use::any;
-      else if (word.starts_with(kWithout))
-        run.spared = spared_from(split_at_commas(word.substr(kWithout.size())));
-      else
-        run.fence = fence_named(word);
-    }
+    for (std::string word; words >> word;) take_word(word, run);
     runs.push_back(run);
   }
   return runs;

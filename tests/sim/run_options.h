@@ -38,6 +38,7 @@ struct RunOptions {
   Fence fence = Fence::any;
   Use admission = Use::any;  ///< of what reads miss
   Use dispatch = Use::any;   ///< of reads that both tiers could answer
+  Use rereads = Use::any;    ///< of what was just written
   bool trace = false;
   Spared spared;
 };
@@ -50,9 +51,9 @@ Use use_named(const std::string& name);
 Spared spared_from(const std::vector<std::string>& names);
 /// The command that runs exactly this again, with everything that happens printed.
 std::string replay_command(const RunOptions& options);
-/// A list of seeds, one a line with words behind it: a fence (left out: generation), "admission"
-/// and "dispatch" (the seed says whether pools admit what reads miss, or reads are dispatched; left
-/// out: not), "without=KIND,..." (kinds of trouble left out). '#' begins a comment line.
+/// A list of seeds, one a line with words behind it: a fence (left out: generation); "admission",
+/// "dispatch", "rereads" (the seed says whether there is any; left out: there is none);
+/// "without=KIND,..." (kinds of trouble left out). '#' begins a comment line.
 std::vector<RunOptions> read_seed_file(const std::string& path);
 
 }  // namespace latte::simtest
