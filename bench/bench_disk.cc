@@ -19,13 +19,11 @@ BenchDisk::BenchDisk(UringReactor& reactor, BlockDevice& pool, Options options)
   disk_options_.name = "bench";
   disk_options_.size_bytes = options_.size_bytes;
   disk_options_.max_lag_ns = kNoLagLimit;
+  disk_options_.cloud_limits = options_.cloud_limits;
 }
 
 void BenchDisk::open_cloud() {
-  FileCloudVolume::Options options;
-  options.limits = options_.cloud_limits;
-  cloud_ = expect("cloud",
-                  FileCloudVolume::open(reactor_, options_.cloud_directory, std::move(options)));
+  cloud_ = expect("cloud", FileCloudVolume::open(reactor_, options_.cloud_directory, {}));
 }
 
 void BenchDisk::create() {

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "device/file_cloud_volume.h"
-#include "device/throttle.h"
 #include "disk/host.h"
 #include "disk/hybrid_disk.h"
 #include "runtime/uring_reactor.h"
@@ -30,7 +29,7 @@ class BenchDisk {
     std::string cloud_directory{};
     uint64_t size_bytes = 0;
     uint64_t cloud_log_bytes = 0;
-    ThrottleLimits cloud_limits{};
+    CloudLimits cloud_limits{};
   };
 
   /// `pool` outlives the disk.

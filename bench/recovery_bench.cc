@@ -160,7 +160,7 @@ int run(const Options& options) {
   const auto data_bytes = static_cast<uint64_t>(static_cast<double>(pool_bytes) * kDataShare);
   place.disk.size_bytes = data_bytes / kBlockBytes * kBlockBytes;
   place.disk.cloud_log_bytes = pool_bytes;
-  place.disk.cloud_limits.bytes_per_second = options.cloud_mib << 20;
+  place.disk.cloud_limits.bytes.per_second = options.cloud_mib << 20;
   make_pool_file(place.pool_path, pool_bytes);
 
   const pid_t child = ::fork();

@@ -57,6 +57,12 @@ class IntrusiveList {
       node = next;
     }
   }
+  /// The same for who only looks; nothing may be unlinked meanwhile.
+  template <typename Visit>
+  void for_each(Visit&& visit) const {
+    for (const ListNode* node = head_.next; node != &head_; node = node->next)
+      visit(static_cast<const T&>(*node));
+  }
 
  private:
   static void insert_before(ListNode& position, ListNode& element) {

@@ -17,7 +17,6 @@
 #include "base/result.h"
 #include "control/cloud_address.h"
 #include "control/core_list.h"
-#include "device/throttle.h"
 #include "disk/host.h"
 #include "frontend/listen_address.h"
 #include "frontend/vhost_user_server.h"
@@ -68,7 +67,6 @@ struct DiskConfig {
   bool thin = false;  ///< a local disk's
   CloudAddress cloud;
   uint64_t cloud_log_bytes = kDefaultCloudLogBytes;
-  ThrottleLimits cloud_limits;
   std::optional<ListenAddress> nbd;    ///< one of the two at least
   std::optional<ListenAddress> vhost;  ///< a unix socket
   VhostUserServerOptions vhost_options;

@@ -11,6 +11,7 @@ namespace {
 constexpr double kNsPerSecond = 1e9;
 
 double seconds(TimeNs ns) { return static_cast<double>(ns) / kNsPerSecond; }
+double seconds_of(uint64_t ns) { return static_cast<double>(ns) / kNsPerSecond; }
 double count(uint64_t value) { return static_cast<double>(value); }
 double blocks(uint64_t value) { return static_cast<double>(value * kBlockBytes); }
 
@@ -61,6 +62,9 @@ constexpr std::string_view kMissed =
     "Bytes of blocks that reads fetched from the cloud: copied into the pool; worth it, but "
     "clients' data or the write budget came first; of sequential streams, which pass the pool by. "
     "The rest was not worth a copy yet";
+constexpr std::string_view kCloudOperations =
+    "Operations as the cloud counts them, by whom they were for";
+constexpr std::string_view kCloudWaited = "Waits for a turn within the cloud's limits, summed up";
 constexpr std::string_view kReadBlocks = "Bytes of blocks read, by where they came from";
 
 constexpr Metric kMetrics[] = {
@@ -166,7 +170,7 @@ constexpr Metric kMetrics[] = {
                   [](Facts, Disk d) { return blocks(d.lost_blocks); }),
     hybrid_metric("latte_disk_throttled_seconds_total", "counter", "seconds",
                   "Waits put on writers by back-pressure, summed up",
-                  [](Facts, Disk d) { return static_cast<double>(d.throttled_ns) / kNsPerSecond; }),
+                  [](Facts, Disk d) { return seconds_of(d.throttled_ns); }),
     latency_metric("latte_disk_read_latency_seconds", "Duration of clients' reads since the start",
                    [](Disk d) -> const Histogram& { return d.read_latency; }),
     latency_metric("latte_disk_write_latency_seconds",
@@ -184,6 +188,46 @@ constexpr Metric kMetrics[] = {
     hybrid_metric(
         "latte_disk_cloud_bytes_total", "counter", "bytes", kCloudBytes,
         [](Facts, Disk d) { return count(d.cloud.write_bytes); }, "op=\"write\""),
+    hybrid_metric(
+        "latte_disk_cloud_operations_total", "counter", "operations", kCloudOperations,
+        [](Facts, Disk d) { return count(d.cloud_meter.use[0].operations); }, "for=\"foreground\""),
+    hybrid_metric(
+        "latte_disk_cloud_operations_total", "counter", "operations", kCloudOperations,
+        [](Facts, Disk d) { return count(d.cloud_meter.use[1].operations); }, "for=\"ship\""),
+    hybrid_metric(
+        "latte_disk_cloud_operations_total", "counter", "operations", kCloudOperations,
+        [](Facts, Disk d) { return count(d.cloud_meter.use[2].operations); }, "for=\"background\""),
+    hybrid_metric(
+        "latte_disk_cloud_waited_seconds_total", "counter", "seconds", kCloudWaited,
+        [](Facts, Disk d) { return seconds_of(d.cloud_meter.use[0].waited_ns); },
+        "for=\"foreground\""),
+    hybrid_metric(
+        "latte_disk_cloud_waited_seconds_total", "counter", "seconds", kCloudWaited,
+        [](Facts, Disk d) { return seconds_of(d.cloud_meter.use[1].waited_ns); }, "for=\"ship\""),
+    hybrid_metric(
+        "latte_disk_cloud_waited_seconds_total", "counter", "seconds", kCloudWaited,
+        [](Facts, Disk d) { return seconds_of(d.cloud_meter.use[2].waited_ns); },
+        "for=\"background\""),
+    hybrid_metric("latte_disk_cloud_limited_seconds_total", "counter", "seconds",
+                  "Time during which requests waited for the cloud's limits",
+                  [](Facts, Disk d) { return seconds_of(d.cloud_meter.limited_ns); }),
+    hybrid_metric(
+        "latte_disk_cloud_limit", "gauge", "a second",
+        "What the cloud sells all the time; 0: no limit",
+        [](Facts, Disk d) { return count(d.cloud_meter.limits.operations.per_second); },
+        "of=\"operations\""),
+    hybrid_metric(
+        "latte_disk_cloud_limit", "gauge", "a second",
+        "What the cloud sells all the time; 0: no limit",
+        [](Facts, Disk d) { return count(d.cloud_meter.limits.bytes.per_second); }, "of=\"bytes\""),
+    hybrid_metric(
+        "latte_disk_cloud_credits", "gauge", "operations, bytes",
+        "Saved up for bursts; negative: owed",
+        [](Facts, Disk d) { return d.cloud_meter.operation_credits; }, "of=\"operations\""),
+    hybrid_metric(
+        "latte_disk_cloud_credits", "gauge", "operations, bytes",
+        "Saved up for bursts; negative: owed",
+        [](Facts, Disk d) { return d.cloud_meter.byte_credits; }, "of=\"bytes\""),
     hybrid_metric("latte_disk_cloud_errors_total", "counter", "requests",
                   "Requests to the cloud volume that failed; they are tried again",
                   [](Facts, Disk d) { return count(d.cloud.errors); }),

@@ -16,21 +16,18 @@ Result<std::unique_ptr<CloudVolume>> open_cloud_volume(EngineThread& engine, con
   LATTE_CHECK(disk.cloud.kind != CloudKind::none);
   // Here and not on the engine's thread: a cluster may take its time.
   if (disk.cloud.kind == CloudKind::rbd)
-    return open_rbd_volume(engine.reactor(), disk.cloud.rbd,
-                           RbdOptions{disk.cloud_limits, read_only});
+    return open_rbd_volume(engine.reactor(), disk.cloud.rbd, RbdOptions{read_only});
   if (disk.cloud.kind == CloudKind::nbd) {
     NbdVolumeOptions options;
     options.base_bytes = read_only ? 0 : disk.options.size_bytes;
     options.holder = holder;
     options.read_only = read_only;
-    options.limits = disk.cloud_limits;
     auto opened =
         engine.call([&] { return open_nbd_volume(engine.reactor(), disk.cloud.nbd, options); });
     if (!opened) return opened.error();
     return std::unique_ptr<CloudVolume>(opened.take());
   }
   FileCloudVolume::Options options;
-  options.limits = disk.cloud_limits;
   options.read_only = read_only;
   auto opened = engine.call(
       [&] { return FileCloudVolume::open(engine.reactor(), disk.cloud.directory, options); });

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "control/config_values.h"
@@ -27,6 +29,34 @@ Json traffic_json(const DeviceTraffic& traffic) {
               {"read_bytes", traffic.read_bytes},
               {"write_bytes", traffic.write_bytes},
               {"errors", traffic.errors}};
+}
+
+Json or_null(uint64_t limit) { return limit == 0 ? Json(nullptr) : Json(limit); }
+
+// What the cloud counts and sells; `null` where nothing limits.
+Json metered_json(const CloudMeterStats& meter) {
+  const auto of = [&](CloudClass io_class) {
+    const CloudUse& use = meter.use[static_cast<size_t>(io_class)];
+    return Json{{"requests", use.requests},
+                {"operations", use.operations},
+                {"bytes", use.bytes},
+                {"waited_seconds", static_cast<double>(use.waited_ns) / kNsPerSecond}};
+  };
+  const auto limit = [](const RateLimit& rate, double credits) {
+    return Json{{"per_second", or_null(rate.per_second)},
+                {"burst_per_second", or_null(rate.burst_per_second)},
+                {"credits", rate.burst_credits == 0 ? Json(nullptr) : Json(credits)},
+                {"most_credits", or_null(rate.burst_credits)}};
+  };
+  return Json{{"operations", meter.total().operations},
+              {"foreground", of(CloudClass::foreground)},
+              {"ship", of(CloudClass::ship)},
+              {"background", of(CloudClass::background)},
+              {"waiting", meter.waiting},
+              {"limited_seconds", static_cast<double>(meter.limited_ns) / kNsPerSecond},
+              {"operation_bytes", meter.limits.operation_bytes},
+              {"iops", limit(meter.limits.operations, meter.operation_credits)},
+              {"bandwidth", limit(meter.limits.bytes, meter.byte_credits)}};
 }
 
 Json pool_json(const PoolStats& pool, const WriteBufferFacts& buffer) {
@@ -100,6 +130,7 @@ Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
   json["cloud"]["reason"] =
       disk.cloud_error == IoStatus::ok ? "" : std::string(to_string(disk.cloud_error));
   json["cloud"]["waiting_seconds"] = static_cast<double>(disk.cloud_waiting_ns) / kNsPerSecond;
+  json["cloud"]["metered"] = metered_json(disk.cloud_meter);
   add_common(json, facts, disk);
   json["durability"] = facts.options.durability == Durability::cloud ? "cloud" : "local";
   if (facts.options.max_lag_ns == kNoLagLimit)
@@ -137,6 +168,35 @@ Json part(const Json& object, const char* key) {
   return found != object.end() ? *found : Json::object();
 }
 
+// "3000 a second, to 9000 with credits (17 % of 5400000 left)"; empty without a limit.
+std::string limit_text(const Json& limit, const std::function<std::string(uint64_t)>& shown) {
+  const uint64_t rate = number(limit, "per_second");
+  if (rate == 0) return "";
+  std::string text = fmt::format("{} a second", shown(rate));
+  const uint64_t most = number(limit, "most_credits");
+  if (most > 0)
+    text += fmt::format(
+        ", to {} with credits ({:.0f} % of {} left)", shown(number(limit, "burst_per_second")),
+        std::max(0.0, real(limit, "credits")) * 100 / static_cast<double>(most), shown(most));
+  return text;
+}
+
+// What the cloud counts, and what it sells.
+std::string metered_text(const Json& metered) {
+  if (metered.empty()) return "";
+  const auto of = [&](const char* what) { return number(part(metered, what), "operations"); };
+  std::string text = fmt::format(
+      "  operations {}: {} for clients' reads, {} to ship, {} behind; limited {:.1f} s\n",
+      number(metered, "operations"), of("foreground"), of("ship"), of("background"),
+      real(metered, "limited_seconds"));
+  const std::string iops =
+      limit_text(part(metered, "iops"), [](uint64_t n) { return fmt::format("{}", n); });
+  if (!iops.empty()) text += fmt::format("  iops       {}\n", iops);
+  const std::string bandwidth = limit_text(part(metered, "bandwidth"), format_size);
+  if (!bandwidth.empty()) text += fmt::format("  bandwidth  {}\n", bandwidth);
+  return text;
+}
+
 // A volume beside the log has neither cloud nor lag.
 std::string where_text(const Json& disk) {
   const Json cloud = part(disk, "cloud");
@@ -144,6 +204,7 @@ std::string where_text(const Json& disk) {
       fmt::format("  cloud      {}: {} read in {}, {} written in {}\n", words(cloud, "name"),
                   format_size(number(cloud, "read_bytes")), number(cloud, "reads"),
                   format_size(number(cloud, "write_bytes")), number(cloud, "writes"));
+  text += metered_text(part(cloud, "metered"));
   const auto limit = disk.find("max_lag_seconds");
   const bool bounded = limit != disk.end() && limit->is_number();
   text += fmt::format("  lag        {:.3f} s ({}), {} dirty\n", real(disk, "lag_seconds"),

@@ -108,11 +108,9 @@ Result<std::unique_ptr<FileCloudVolume>> FileCloudVolume::open(UringReactor& rea
   volume->fence_ = fence.take();
   done = volume->take_up_unfinished();
   if (!done) return done.error();
-  std::shared_ptr<Throttle> throttle;
-  if (options.limits.any()) throttle = Throttle::create(reactor, options.limits);
-  done = volume->open_data(volume->base_, "base", options.base_bytes, throttle);
+  done = volume->open_data(volume->base_, "base", options.base_bytes);
   if (!done) return done.error();
-  done = volume->open_data(volume->log_, "log", options.log_bytes, throttle);
+  done = volume->open_data(volume->log_, "log", options.log_bytes);
   if (!done) return done.error();
   return volume;
 }
@@ -129,8 +127,7 @@ Result<void> FileCloudVolume::take_up_unfinished() {
 }
 
 Result<void> FileCloudVolume::open_data(DataFile& data, const char* file_name,
-                                        uint64_t expected_bytes,
-                                        const std::shared_ptr<Throttle>& throttle) {
+                                        uint64_t expected_bytes) {
   data.path = path_of(file_name);
   FileDevice::Options options;
   options.path = data.path;
@@ -141,11 +138,6 @@ Result<void> FileCloudVolume::open_data(DataFile& data, const char* file_name,
   if (!file) return file.error();
   data.file = file.take();
   data.fenced = std::make_unique<FencedFileDevice>(reactor_, *data.file, *fence_);
-  data.face = data.fenced.get();
-  if (throttle != nullptr) {
-    data.throttled = std::make_unique<ThrottledDevice>(reactor_, *data.fenced, throttle);
-    data.face = data.throttled.get();
-  }
   return {};
 }
 

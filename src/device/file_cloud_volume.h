@@ -25,7 +25,6 @@
 #include "device/fenced_file_device.h"
 #include "device/file_device.h"
 #include "device/file_fence.h"
-#include "device/throttled_device.h"
 #include "runtime/uring_reactor.h"
 
 namespace latte {
@@ -35,7 +34,6 @@ class FileCloudVolume final : public CloudVolume {
   static constexpr TimeNs kSwapWaitNs = 10 * kSecond;
 
   struct Options {
-    ThrottleLimits limits{};  ///< on base and log together
     uint64_t base_bytes = 0;  ///< refuse a base of another size; 0 = any
     uint64_t log_bytes = 0;   ///< likewise
     bool read_only = false;   ///< for offline checks: writes and swaps are refused
@@ -54,8 +52,8 @@ class FileCloudVolume final : public CloudVolume {
                                                        Options options);
 
   const std::string& name() const override { return name_; }
-  BlockDevice& base() override { return *base_.face; }
-  BlockDevice& log() override { return *log_.face; }
+  BlockDevice& base() override { return *base_.fenced; }
+  BlockDevice& log() override { return *log_.fenced; }
   Task<Result<SuperBytes>> read_super() override;
   Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
                                 const SuperBytes& next) override;
@@ -64,19 +62,16 @@ class FileCloudVolume final : public CloudVolume {
   uint64_t generation() const { return fence_->own_generation(); }
 
  private:
-  /// One data file and the filters over it.
+  /// One data file and the filter over it.
   struct DataFile {
     std::string path;
     std::unique_ptr<FileDevice> file;
     std::unique_ptr<FencedFileDevice> fenced;
-    std::unique_ptr<ThrottledDevice> throttled;  // if there are limits
-    BlockDevice* face = nullptr;                 // the topmost
   };
 
   FileCloudVolume(UringReactor& reactor, std::string directory, Options options);
   Result<void> take_up_unfinished();
-  Result<void> open_data(DataFile& data, const char* file_name, uint64_t expected_bytes,
-                         const std::shared_ptr<Throttle>& throttle);
+  Result<void> open_data(DataFile& data, const char* file_name, uint64_t expected_bytes);
   Result<void> check_swap(uint64_t expected_generation, uint64_t next_generation) const;
   Task<Result<void>> wait_for_lock(const UniqueFd* fd, const std::string* path, TimeNs deadline_ns);
   Task<Result<void>> drain_writers(DataFile* data, uint64_t next_generation);

@@ -26,20 +26,6 @@ LeasedVolume::LeasedVolume(Reactor& reactor, Options options, std::unique_ptr<Se
       acquired_(reactor) {
   base_->set_guard(*this);
   log_->set_guard(*this);
-  if (!options_.limits.any()) return;
-  const auto throttle = Throttle::create(reactor, options_.limits);
-  throttled_base_ = std::make_unique<ThrottledDevice>(reactor, *base_, throttle);
-  throttled_log_ = std::make_unique<ThrottledDevice>(reactor, *log_, throttle);
-}
-
-BlockDevice& LeasedVolume::base() {
-  if (throttled_base_) return *throttled_base_;
-  return *base_;
-}
-
-BlockDevice& LeasedVolume::log() {
-  if (throttled_log_) return *throttled_log_;
-  return *log_;
 }
 
 Task<IoStatus> LeasedVolume::confirm() {

@@ -12,7 +12,6 @@
 #include "device/cloud_volume.h"
 #include "device/lease.h"
 #include "device/session_device.h"
-#include "device/throttled_device.h"
 #include "runtime/sync.h"
 
 namespace latte {
@@ -25,7 +24,6 @@ class LeasedVolume final : public CloudVolume, private WriteGuard {
     Uuid holder;
     bool force_unfenced = false;  ///< take the lease even from an owner that may be alive
     bool read_only = false;
-    ThrottleLimits limits{};  ///< on base and log together, not on the head
   };
   /// `log` was made with kLeasedHeadBytes of head.
   LeasedVolume(Reactor& reactor, Options options, std::unique_ptr<SessionDevice> base,
@@ -37,8 +35,8 @@ class LeasedVolume final : public CloudVolume, private WriteGuard {
   Task<void> close();
 
   const std::string& name() const override { return options_.name; }
-  BlockDevice& base() override;
-  BlockDevice& log() override;
+  BlockDevice& base() override { return *base_; }
+  BlockDevice& log() override { return *log_; }
   Task<Result<SuperBytes>> read_super() override;
   Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
                                 const SuperBytes& next) override;
@@ -64,8 +62,6 @@ class LeasedVolume final : public CloudVolume, private WriteGuard {
   const Options options_;
   std::unique_ptr<SessionDevice> base_;
   std::unique_ptr<SessionDevice> log_;
-  std::unique_ptr<ThrottledDevice> throttled_base_;  // if there are limits
-  std::unique_ptr<ThrottledDevice> throttled_log_;
   Lease lease_;
   // As whose owner it writes: this generation, or the next one if a swap's outcome is not known.
   uint64_t generation_ = 0;

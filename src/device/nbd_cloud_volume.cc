@@ -33,7 +33,6 @@ Task<Result<std::unique_ptr<LeasedVolume>>> open_nbd_volume(UringReactor& reacto
   volume.holder = options.holder;
   volume.force_unfenced = options.force_unfenced;
   volume.read_only = options.read_only;
-  volume.limits = options.limits;
   auto base_device = make_device(reactor, address, address.base_export, std::move(base));
   auto log_device = make_device(reactor, address, address.log_export, std::move(log));
   auto made = std::make_unique<LeasedVolume>(reactor, std::move(volume), std::move(base_device),

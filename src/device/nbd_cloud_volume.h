@@ -10,7 +10,6 @@
 #include "base/result.h"
 #include "device/leased_volume.h"
 #include "device/nbd_address.h"
-#include "device/throttle.h"
 #include "runtime/uring_reactor.h"
 
 namespace latte {
@@ -20,7 +19,6 @@ struct NbdVolumeOptions {
   Uuid holder;              ///< see Lease::Options
   bool force_unfenced = false;
   bool read_only = false;
-  ThrottleLimits limits{};  ///< on base and log together
 };
 
 /// Connects to both exports. Errors: io (no server), not_found (no such export), invalid (sizes,

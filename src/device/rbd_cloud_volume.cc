@@ -8,7 +8,6 @@
 #include "base/logging.h"
 #include "device/rbd_images.h"
 #include "device/start_aside.h"
-#include "device/throttled_device.h"
 
 namespace latte {
 namespace {
@@ -30,8 +29,8 @@ class RbdCloudVolume final : public CloudVolume {
 
   Result<void> open();
   const std::string& name() const override { return name_; }
-  BlockDevice& base() override { return *base_face_; }
-  BlockDevice& log() override { return *log_face_; }
+  BlockDevice& base() override { return images_->base(); }
+  BlockDevice& log() override { return images_->log(); }
   Task<Result<SuperBytes>> read_super() override;
   Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
                                 const SuperBytes& next) override;
@@ -42,11 +41,7 @@ class RbdCloudVolume final : public CloudVolume {
   const RbdAddress address_;
   const std::string name_;
   const RbdOptions options_;
-  std::shared_ptr<RbdImages> images_;                // also of the calls that are still waiting
-  std::unique_ptr<ThrottledDevice> base_throttled_;  // if there are limits
-  std::unique_ptr<ThrottledDevice> log_throttled_;
-  BlockDevice* base_face_ = nullptr;
-  BlockDevice* log_face_ = nullptr;
+  std::shared_ptr<RbdImages> images_;  // also of the calls that are still waiting
 };
 
 Result<void> RbdCloudVolume::open() {
@@ -54,16 +49,7 @@ Result<void> RbdCloudVolume::open() {
       [images = images_, read_only = options_.read_only] { return images->open(read_only); },
       kRbdAnswerNs);
   if (!opened) return rbd_no_answer(address_);
-  if (!*opened) return *opened;
-  base_face_ = &images_->base();
-  log_face_ = &images_->log();
-  if (!options_.limits.any()) return {};
-  const auto throttle = Throttle::create(reactor_, options_.limits);
-  base_throttled_ = std::make_unique<ThrottledDevice>(reactor_, images_->base(), throttle);
-  log_throttled_ = std::make_unique<ThrottledDevice>(reactor_, images_->log(), throttle);
-  base_face_ = base_throttled_.get();
-  log_face_ = log_throttled_.get();
-  return {};
+  return *opened;
 }
 
 RbdCloudVolume::~RbdCloudVolume() {

@@ -30,7 +30,6 @@
 #include "base/result.h"
 #include "device/cloud_volume.h"
 #include "device/rbd_address.h"
-#include "device/throttle.h"
 #include "runtime/uring_reactor.h"
 
 namespace latte {
@@ -44,8 +43,7 @@ enum class VolumeFound : uint8_t {
 inline constexpr TimeNs kRbdAnswerNs = 30 * kSecond;
 
 struct RbdOptions {
-  ThrottleLimits limits{};  ///< on base and log together
-  bool read_only = false;   ///< for offline checks: writes and swaps are refused
+  bool read_only = false;  ///< for offline checks: writes and swaps are refused
 };
 
 /// Makes the two images where they are missing. Errors: exists (an image that is no unfinished

@@ -175,8 +175,8 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
   const uint64_t used = uint64_t{segment.used_blocks} * kBlockBytes;
   const uint64_t piece = std::min<uint64_t>(1u << 20, cloud_log_device_.info().max_request_bytes);
   for (uint64_t at = 0; at < used; at += piece) {
-    const IoStatus status =
-        co_await cloud_log_device_.read(start + at, bytes.subspan(at, std::min(piece, used - at)));
+    const IoStatus status = co_await cloud_log_device_.background_read(
+        start + at, bytes.subspan(at, std::min(piece, used - at)));
     if (status != IoStatus::ok) co_return false;
   }
   for (size_t i = 0; i < items.size();) {

@@ -59,11 +59,12 @@ DiskStats HybridDisk::stats() const {
   stats.cloud.read_bytes = base_traffic_.read_bytes + log_traffic_.read_bytes;
   stats.cloud.write_bytes = base_traffic_.write_bytes + log_traffic_.write_bytes;
   stats.cloud.errors = base_traffic_.errors + log_traffic_.errors;
+  stats.cloud_meter = meter_->stats();
   stats.reason = reason_;
-  const TimeNs waiting_ns = std::max(base_.oldest_wait_ns(), cloud_log_device_.oldest_wait_ns());
+  const TimeNs waiting_ns = std::max(base_retry_.oldest_wait_ns(), log_retry_.oldest_wait_ns());
   stats.cloud_waiting_ns = waiting_ns;
-  stats.cloud_error = cloud_log_device_.last_error();
-  if (stats.cloud_error == IoStatus::ok) stats.cloud_error = base_.last_error();
+  stats.cloud_error = log_retry_.last_error();
+  if (stats.cloud_error == IoStatus::ok) stats.cloud_error = base_retry_.last_error();
   switch (state_) {
     case State::recovering:
       stats.state = "recovering";

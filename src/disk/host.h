@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "base/uuid.h"
+#include "device/cloud_limits.h"
 #include "device/cloud_volume.h"
 #include "disk/stats.h"
 #include "log/log_format.h"
@@ -40,6 +41,7 @@ struct DiskOptions {
   Durability durability = Durability::local;
   TimeNs max_lag_ns = 2 * kSecond;
   DispatchOptions dispatch;  ///< of reads whose blocks both tiers have
+  CloudLimits cloud_limits{};  ///< of what the disk asks of its cloud volume while it is attached
 };
 inline constexpr size_t kMaxDiskNameBytes = 63;
 /// Most disks on one pool.

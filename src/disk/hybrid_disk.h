@@ -31,7 +31,9 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "device/cloud_meter.h"
 #include "device/cloud_volume.h"
+#include "device/metered_device.h"
 #include "device/retrying_device.h"
 #include "disk/host.h"
 #include "disk/pool.h"
@@ -41,6 +43,7 @@
 #include "log/log_stream.h"
 #include "log/recovery.h"
 #include "log/seq_set.h"
+#include "policy/drain_cost.h"
 #include "policy/stream_detector.h"
 #include "policy/tier_chooser.h"
 #include "policy/write_pacer.h"
@@ -50,7 +53,7 @@
 
 namespace latte {
 
-class HybridDisk final : public BlockDevice, private Reclaimable {
+class HybridDisk final : public BlockDevice, private Reclaimable, private CloudUrgency {
  public:
   /// `super` is the cloud superblock under whose generation this host attached the disk.
   HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOptions options,
@@ -76,6 +79,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   /// Everything into the base, and the cloud log empty.
   Task<Result<void>> drain(Progress* progress);
   DiskStats stats() const;
+  /// What the cloud volume is asked for, counted and limited.
+  CloudMeter& cloud_meter() { return *meter_; }
 
   const DeviceInfo& info() const override { return info_; }
   bool submit(IoRequest& request) override;
@@ -191,6 +196,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   Task<IoStatus> write_direct(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
                               PendingSeq& pending, bool with_note);
   Task<void> pace(uint64_t bytes);
+  bool urgent(CloudClass io_class) const override;  // CloudUrgency
   /// Neither fenced nor failed: writes may go on.
   bool going_on() const {
     return state_ == State::online || state_ == State::handing_over || state_ == State::stopped;
@@ -328,8 +334,11 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
 
   DeviceTraffic base_traffic_;
   DeviceTraffic log_traffic_;
-  RetryingDevice base_;
-  RetryingDevice cloud_log_device_;
+  RetryingDevice base_retry_;
+  RetryingDevice log_retry_;
+  std::shared_ptr<CloudMeter> meter_;
+  MeteredDevice base_;
+  MeteredDevice cloud_log_device_;
   std::unique_ptr<log::SegmentSpace> cloud_space_;
   std::unique_ptr<log::LogStream> local_;
   std::unique_ptr<log::LogStream> cloud_stream_;
@@ -344,6 +353,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable {
   uint64_t dispatched_bytes_ = 0;          // held by reads of the cloud of what the pool has
   std::unique_ptr<TierChooser> dispatch_;  // null: reads of clean blocks go to the pool
   WritePacer pacer_;
+  DrainCost drain_cost_;
 
   State state_ = State::recovering;
   std::string reason_;

@@ -120,13 +120,14 @@ Task<Result<void>> HybridDisk::stop() {
 /// Ends shipping and applying, and whatever still waits for the cloud.
 Task<void> HybridDisk::end_background() {
   background_stop_ = true;
-  base_.stop();
-  cloud_log_device_.stop();
+  base_retry_.stop();
+  log_retry_.stop();
+  meter_->stop();
   ship_timer_.cancel();
   wake_all();
   if (cloud_space_) cloud_space_->freed().notify_all();
-  co_await base_.end_waiting();
-  co_await cloud_log_device_.end_waiting();
+  co_await base_retry_.end_waiting();
+  co_await log_retry_.end_waiting();
   while (background_tasks_ > 0 || active_ > 0) co_await active_ended_.wait();
 }
 

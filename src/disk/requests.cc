@@ -13,6 +13,11 @@ namespace {
 /// How long a read of a block that only the cloud has is tried while the cloud answers with errors.
 constexpr TimeNs kCloudReadLimitNs = 30 * kSecond;
 
+/// Data is taken to reach the cloud in such pieces until it shows how it does.
+constexpr uint64_t kDrainPieceBytes = 64u << 10;
+/// What was measured of it counts for so much of clients' data.
+constexpr uint64_t kDrainMemoryBytes = 16u << 20;
+
 bool aligned(const IoRequest& request) {
   return request.offset % kBlockBytes == 0 && request.length % kBlockBytes == 0 &&
          request.iov_count == 1 &&
@@ -47,11 +52,16 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
       id_(super.disk_id),
       super_(super),
       block_count_(super.size_bytes / kBlockBytes),
-      base_(reactor, cloud.base(), base_traffic_, kCloudReadLimitNs),
-      cloud_log_device_(reactor, cloud.log(), log_traffic_, kCloudReadLimitNs),
+      base_retry_(reactor, cloud.base(), base_traffic_, kCloudReadLimitNs),
+      log_retry_(reactor, cloud.log(), log_traffic_, kCloudReadLimitNs),
+      meter_(CloudMeter::create(reactor, options_.cloud_limits, *this)),
+      base_(reactor, base_retry_, meter_, CloudClass::background),
+      cloud_log_device_(reactor, log_retry_, meter_, CloudClass::ship),
       local_index_(block_count_),
       cloud_index_(block_count_),
       pacer_(options_.max_lag_ns),
+      drain_cost_(std::min<uint64_t>(options_.cloud_limits.operation_bytes, kDrainPieceBytes),
+                  kDrainMemoryBytes),
       state_changed_(reactor),
       tickets_changed_(reactor),
       active_ended_(reactor),

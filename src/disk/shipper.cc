@@ -267,6 +267,9 @@ void HybridDisk::finish_ship_batch(ShipBatch& batch) {
   shipped_ = std::max(shipped_, batch.end);
   shipped_seq_ = std::max(shipped_seq_, batch.last_seq);
   dirty_bytes_ -= std::min(dirty_bytes_, batch.data_bytes);
+  const CloudUse use = meter_->use_behind();
+  drain_cost_.on_shipped(batch.data_bytes,
+                         {static_cast<double>(use.operations), static_cast<double>(use.bytes)});
   if (!ship_pending()) {
     dirty_bytes_ = 0;
     lag_head_ = lag_samples_.size();

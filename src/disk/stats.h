@@ -10,6 +10,7 @@
 #include "base/io_status.h"
 #include "base/units.h"
 #include "base/uuid.h"
+#include "device/cloud_meter.h"
 #include "device/traffic.h"
 #include "runtime/block_device.h"
 
@@ -66,6 +67,7 @@ struct DiskStats {
   TimeNs cloud_waiting_ns = 0;          ///< since when the oldest request to it has no answer
   IoStatus cloud_error = IoStatus::ok;  ///< how the latest request to it failed, if it did
   DeviceTraffic cloud;                  ///< background work included
+  CloudMeterStats cloud_meter;          ///< the same as the cloud counts it, and its limits
 
   /// A request has ended after `took_ns`.
   void count(const IoRequest& request, TimeNs took_ns);

@@ -83,8 +83,11 @@ Task<void> HybridDisk::pace(uint64_t bytes) {
   state.log_free_bytes =
       cloud_space_->free_segments() * cloud_space_->segment_blocks() * kBlockBytes;
   // A cloud that does not answer at all can't be helped by slowing writers (promise 4).
-  state.drain_away = cloud_log_device_.oldest_wait_ns() > kCloudAwayNs ||
-                     cloud_log_device_.last_error() != IoStatus::ok;
+  state.drain_away =
+      log_retry_.oldest_wait_ns() > kCloudAwayNs || log_retry_.last_error() != IoStatus::ok;
+  const DrainCost::Cost cost = drain_cost_.of(dirty_bytes_);
+  state.limited_drain_ns =
+      meter_->time_for(static_cast<uint64_t>(cost.operations), static_cast<uint64_t>(cost.bytes));
   const TimeNs now_ns = reactor_.now();
   const TimeNs start_ns = pacer_.admit(now_ns, bytes, state);
   if (start_ns <= now_ns) co_return;
@@ -92,6 +95,16 @@ Task<void> HybridDisk::pace(uint64_t bytes) {
   stats_.throttled_ns += static_cast<uint64_t>(start_ns - now_ns);
   while (state_ == State::online && reactor_.now() < start_ns)
     co_await reactor_.sleep_until(std::min(start_ns, reactor_.now() + kPaceStepNs));
+}
+
+/// Where shares of the cloud's limits are not enough: the bound on the lag comes before reads, and
+/// so does a client that waits for the cloud log, or for room in it, which applying makes.
+bool HybridDisk::urgent(CloudClass io_class) const {
+  if (io_class == CloudClass::foreground) return false;
+  if (draining_ || cloud_room_wanted_) return true;
+  if (io_class != CloudClass::ship) return false;
+  const bool late = options_.max_lag_ns != kNoLagLimit && lag_ns() > options_.max_lag_ns / 2;
+  return late || urgent_seq_ > contiguous_seq() || !local_usable();
 }
 
 bool HybridDisk::local_room(uint64_t blocks) const {

@@ -30,7 +30,7 @@ struct FindState {
 Task<IoStatus> read_patiently(SegmentSpace& space, uint64_t offset, std::span<std::byte> out) {
   IoStatus status = IoStatus::io_error;
   for (int tries = 0; status == IoStatus::io_error && tries < kReadTries; ++tries)
-    status = co_await space.device().read(offset, out);
+    status = co_await space.device().background_read(offset, out);
   co_return status;
 }
 

@@ -55,7 +55,8 @@ double WritePacer::seconds_to_drain(const State& state) const {
   const double apply_rate = std::min(apply_rate_ > 0 ? apply_rate_ : kUnmeasuredApply, ship_rate);
   const auto dirty = static_cast<double>(state.dirty_bytes);
   const double fits = std::min(dirty, static_cast<double>(state.log_free_bytes) * log_fill_);
-  return fits / ship_rate + (dirty - fits) / apply_rate;
+  const double measured_s = fits / ship_rate + (dirty - fits) / apply_rate;
+  return std::max(measured_s, static_cast<double>(state.limited_drain_ns) / 1e9);
 }
 
 double WritePacer::allowed_rate(const State& state) const {

@@ -40,6 +40,9 @@ class WritePacer {
     uint64_t room_bytes = 0;               ///< dirty bytes the pool could hold for this disk in all
     uint64_t log_free_bytes = UINT64_MAX;  ///< free segments of the cloud's log
     bool drain_away = false;  ///< nothing reaches the cloud now: the lag can't be bounded
+    /// What the cloud's own limits alone will take for `dirty_bytes`, credits for bursts counted:
+    /// what was measured while there were some does not hold when they are spent.
+    TimeNs limited_drain_ns = 0;
   };
   /// When a write of `bytes` that arrives at `now_ns` may start; `now_ns` if at once.
   TimeNs admit(TimeNs now_ns, uint64_t bytes, const State& state);

@@ -48,7 +48,8 @@ struct DeviceInfo {
 /// in a coroutine frame.
 struct IoRequest : ListNode {
   IoOp op = IoOp::read;
-  bool fua = false;  ///< write, discard, write_zeroes: durable before completion
+  bool fua = false;         ///< write, discard, write_zeroes: durable before completion
+  bool background = false;  ///< a read that no client waits for: behind others where it is scarce
   IoStatus status = IoStatus::ok;
   uint64_t offset = 0;         ///< bytes
   uint64_t length = 0;         ///< bytes; for reads and writes the sum of the iovecs
@@ -62,6 +63,7 @@ struct IoRequest : ListNode {
   void ask_as(const IoRequest& other, uint64_t at) {
     op = other.op;
     fua = other.fua;
+    background = other.background;
     offset = at;
     length = other.length;
     iov = other.iov;
@@ -117,10 +119,12 @@ class BlockDevice {
     iovec vector;
     IoRequest request;
 
-    SimpleIo(BlockDevice& target, IoOp op, uint64_t offset, void* data, uint64_t length, bool fua)
+    SimpleIo(BlockDevice& target, IoOp op, uint64_t offset, void* data, uint64_t length, bool fua,
+             bool background = false)
         : device(target), vector{data, static_cast<size_t>(length)} {
       request.op = op;
       request.fua = fua;
+      request.background = background;
       request.offset = offset;
       request.length = length;
       request.iov = &vector;
@@ -135,6 +139,10 @@ class BlockDevice {
   };
   SimpleIo read(uint64_t offset, std::span<std::byte> data) {
     return SimpleIo(*this, IoOp::read, offset, data.data(), data.size(), false);
+  }
+  /// A read that no client waits for.
+  SimpleIo background_read(uint64_t offset, std::span<std::byte> data) {
+    return SimpleIo(*this, IoOp::read, offset, data.data(), data.size(), false, true);
   }
   SimpleIo write(uint64_t offset, std::span<const std::byte> data, bool fua = false) {
     return SimpleIo(*this, IoOp::write, offset, const_cast<std::byte*>(data.data()), data.size(),

@@ -62,7 +62,7 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(disk.options.durability, Durability::local);
   EXPECT_EQ(disk.options.max_lag_ns, 2 * kSecond);
   EXPECT_EQ(disk.cloud_log_bytes, 1u << 30);
-  EXPECT_FALSE(disk.cloud_limits.any());
+  EXPECT_FALSE(disk.options.cloud_limits.any());
   EXPECT_EQ(config.value().pool.options.segment_bytes, 4u << 20);
   EXPECT_EQ(config.value().pool.admission.mode, policy::AdmissionMode::s3fifo);
   EXPECT_EQ(config.value().pool.admission.write_budget_bytes, 0u);
@@ -74,15 +74,19 @@ TEST(Config, ReadsOptionalKeys) {
   const auto config = parse(
       "[pool]\npath = \"/dev/fast\"\nsize = 1073741824\nsegment_size = \"1MiB\"\n" + kDisk +
       "max_lag = \"none\"\ncloud_log_size = \"64MiB\"\n[disk.cloud_limits]\nbandwidth = \"50MiB\"\n"
-      "iops = 1000\n[control]\nlog_level = \"warning\"\n");
+      "iops = 1000\nburst_iops = 3000\nburst_credits = 5400000\noperation_size = \"16KiB\"\n"
+      "[control]\nlog_level = \"warning\"\n");
   ASSERT_TRUE(config) << config.error().message;
   const DiskConfig& disk = config.value().disks[0];
   EXPECT_EQ(config.value().pool.path, "/dev/fast");
   EXPECT_EQ(config.value().pool.options.segment_bytes, 1u << 20);
   EXPECT_EQ(disk.options.max_lag_ns, kNoLagLimit);
   EXPECT_EQ(disk.cloud_log_bytes, 64u << 20);
-  EXPECT_EQ(disk.cloud_limits.bytes_per_second, 50u << 20);
-  EXPECT_EQ(disk.cloud_limits.requests_per_second, 1000u);
+  EXPECT_EQ(disk.options.cloud_limits.bytes.per_second, 50u << 20);
+  EXPECT_EQ(disk.options.cloud_limits.operations.per_second, 1000u);
+  EXPECT_EQ(disk.options.cloud_limits.operations.burst_per_second, 3000u);
+  EXPECT_EQ(disk.options.cloud_limits.operations.burst_credits, 5'400'000u);
+  EXPECT_EQ(disk.options.cloud_limits.operation_bytes, 16u << 10);
   EXPECT_EQ(config.value().log_level, LogLevel::warning);
 }
 
@@ -159,7 +163,19 @@ INSTANTIATE_TEST_SUITE_P(
                 "at most 107"},
         Mistake{"Http", kPool + kDisk + "[control]\nhttp = \"9400\"\n", "write HOST:PORT"},
         Mistake{"SmallLog", kPool + kDisk + "cloud_log_size = \"1MiB\"\n", "is too small"},
-        Mistake{"Iops", kPool + kDisk + "[disk.cloud_limits]\niops = 0\n", "above 0"},
+        Mistake{"Iops", kPool + kDisk + "[disk.cloud_limits]\niops = 0\n",
+                "is no number of operations; write a whole number from 1"},
+        Mistake{
+            "BurstAlone", kPool + kDisk + "[disk.cloud_limits]\niops = 5\nburst_iops = 9\n",
+            "disk.cloud_limits.burst_iops = 9 needs iops, burst_iops and burst_credits together"},
+        Mistake{"CreditsAlone", kPool + kDisk + "[disk.cloud_limits]\nburst_bytes = \"1TiB\"\n",
+                "needs bandwidth, burst_bandwidth and burst_bytes together"},
+        Mistake{
+            "BurstBelow",
+            kPool + kDisk + "[disk.cloud_limits]\niops = 5\nburst_iops = 5\nburst_credits = 9\n",
+            "is not above iops"},
+        Mistake{"OperationSize", kPool + kDisk + "[disk.cloud_limits]\noperation_size = \"1GiB\"\n",
+                "at most 16 MiB"},
         Mistake{"TwoNames", kPool + kDisk + kDisk,
                 "run.toml:10:8: disk.name = 'db' is disk db, which disk.name in line 5 is already"},
         Mistake{"TwoSockets",

@@ -348,18 +348,5 @@ TEST(FileCloudVolume, NoWriteOfAKilledOwnerArrivesAfterTheTakeOver) {
   }
 }
 
-TEST(FileCloudVolume, LimitsAreSharedByBaseAndLog) {
-  Fixture f;
-  auto volume = f.open({.limits = {.bytes_per_second = 20'000'000}});
-  Buffer data = test::pattern(1u << 20, 1);
-  const TimeNs begin_ns = f.reactor->now();
-  for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(test::write(*f.reactor, volume->base(), 0, data.span()), IoStatus::ok);
-    EXPECT_EQ(test::write(*f.reactor, volume->log(), 0, data.span()), IoStatus::ok);
-  }
-  // 6 MiB at 20 MB/s is 314 ms; the burst (50 ms) and the last request (52 ms) are not waited for.
-  EXPECT_GE(f.reactor->now() - begin_ns, 200 * kMillisecond);
-}
-
 }  // namespace
 }  // namespace latte
