@@ -22,8 +22,8 @@ constexpr uint64_t kMinPoolSegmentBytes = 64u << 10;
 constexpr uint64_t kMaxPoolSegmentBytes = 64u << 20;
 constexpr uint64_t kMaxDeviceBytes = INT64_MAX;  // the kernel's
 // Keys that a disk without a cloud side can't have.
-constexpr std::array<std::string_view, 6> kCloudKeys = {
-    "cloud", "durability", "dispatcher", "max_lag", "cloud_log_size", "cloud_limits"};
+constexpr std::array<std::string_view, 7> kCloudKeys = {
+    "cloud", "durability", "dispatcher", "max_lag", "cloud_log_size", "cloud_limits", "advisor"};
 constexpr std::array<std::pair<std::string_view, Polling>, 3> kPollings = {{
     {"adaptive", Polling::adaptive},
     {"always", Polling::always},
@@ -73,6 +73,8 @@ class Parser : private ConfigReader {
         {"disk", true, [this](auto& n, auto& k) { return read_disks(n, k); }},
         {"reactor", false, table([this](auto& t, auto& k) { return read_reactor(t, k); })},
         {"control", false, table([this](auto& t, auto& k) { return read_control(t, k); })},
+        {"price", false,
+         table([this](auto& t, auto& k) { return read_prices(*this, t, k, config_.prices); })},
     };
     return read_table(root, "", keys);
   }
@@ -173,8 +175,14 @@ class Parser : private ConfigReader {
         {"cloud_limits", false, table([&](auto& t, auto& k) {
            return read_cloud_limits(*this, t, k, disk.options.cloud_limits);
          })},
+        {"advisor", false, table([&](auto& t, auto& k) {
+           return read_advisor(*this, t, k, disk.advisor.emplace());
+         })},
     };
     if (!read_table(inner, key, keys) || !check_kind(inner, key, disk)) return false;
+    if (disk.advisor &&
+        !check_advisor(*this, *inner.get("advisor"), key + ".advisor", disk.options.cloud_limits))
+      return false;
     if (disk.nbd || disk.vhost) return true;
     return fail_at(inner.source(), fmt::format("{} {} has neither nbd nor vhost; add one, or both",
                                                key, disk.options.name));

@@ -15,8 +15,10 @@
 
 #include "base/logging.h"
 #include "base/result.h"
+#include "control/advisor_config.h"
 #include "control/cloud_address.h"
 #include "control/core_list.h"
+#include "control/price.h"
 #include "disk/host.h"
 #include "frontend/listen_address.h"
 #include "frontend/vhost_user_server.h"
@@ -67,6 +69,7 @@ struct DiskConfig {
   bool thin = false;  ///< a local disk's
   CloudAddress cloud;
   uint64_t cloud_log_bytes = kDefaultCloudLogBytes;
+  std::optional<AdvisorConfig> advisor;
   std::optional<ListenAddress> nbd;    ///< one of the two at least
   std::optional<ListenAddress> vhost;  ///< a unix socket
   VhostUserServerOptions vhost_options;
@@ -89,6 +92,7 @@ struct Config {
   PoolConfig pool;
   std::vector<DiskConfig> disks;  ///< at least one
   ReactorConfig reactor;
+  PriceTable prices;
   std::string control_socket;  ///< empty: none
   std::optional<ListenAddress> http;
   LogLevel log_level = LogLevel::info;

@@ -10,6 +10,9 @@ namespace {
 /// Beyond any volume's, and small enough that a sum of costs stays exact.
 constexpr uint64_t kMaxRate = uint64_t{1} << 40;
 constexpr uint64_t kMaxOperationBytes = 16u << 20;
+constexpr size_t kMaxHookArguments = 32;
+constexpr TimeNs kMinPeriodNs = 10 * kSecond;
+constexpr double kMaxPrice = 1e9;
 
 /// The three keys of one limit belong together.
 bool check_burst(ConfigReader& reader, const toml::table& table, const std::string& key,
@@ -53,6 +56,69 @@ bool read_cloud_limits(ConfigReader& reader, const toml::table& table, const std
               {"operation_size", false, operation_size}}) &&
          check_burst(reader, table, key, "iops", "burst_iops", "burst_credits", operations) &&
          check_burst(reader, table, key, "bandwidth", "burst_bandwidth", "burst_bytes", bytes);
+}
+
+bool read_advisor(ConfigReader& reader, const toml::table& table, const std::string& key,
+                  AdvisorConfig& advisor) {
+  AdvisorLimits& limits = advisor.limits;
+  const auto hook = [&](const toml::node& node, const std::string& name) {
+    const auto* list = node.as_array();
+    if (list == nullptr || list->empty() || list->size() > kMaxHookArguments)
+      return reader.fail(node, name,
+                         fmt::format("is no list of 1 to {} texts; write a program's path and its "
+                                     "arguments, such as [\"/usr/local/bin/set-iops\", \"vol-7\"]",
+                                     kMaxHookArguments));
+    for (const toml::node& item : *list) {
+      std::string& argument = advisor.hook.emplace_back();
+      const auto set = advisor.hook.size() == 1 ? reader.path(argument) : reader.text(argument);
+      if (!set(item, name)) return false;
+    }
+    return true;
+  };
+  const bool read = reader.read_table(
+      table, key,
+      {{"period", false, reader.duration(advisor.period_ns)},
+       {"min_iops", true, reader.number(limits.min_iops, 1, kMaxRate, "operations")},
+       {"max_iops", true, reader.number(limits.max_iops, 1, kMaxRate, "operations")},
+       {"step", false, reader.number(limits.step_iops, 1, kMaxRate, "operations")},
+       {"hook", false, hook},
+       {"hook_timeout", false, reader.duration(advisor.hook_limit_ns)}});
+  if (!read) return false;
+  if (limits.min_iops > limits.max_iops)
+    return reader.fail(*table.get("min_iops"), key + ".min_iops", "is above max_iops; swap them");
+  if (advisor.period_ns < kMinPeriodNs)
+    return reader.fail(*table.get("period"), key + ".period",
+                       "is too short; write at least \"10s\"");
+  return true;
+}
+
+bool check_advisor(ConfigReader& reader, const toml::node& node, const std::string& key,
+                   const CloudLimits& limits) {
+  if (limits.operations.per_second != 0) return true;
+  return reader.fail(node, key,
+                     "needs to know what there is at the start; write cloud_limits.iops");
+}
+
+bool read_prices(ConfigReader& reader, const toml::table& table, const std::string& key,
+                 PriceTable& prices) {
+  const auto amount = [&](double& out) {
+    return [&](const toml::node& node, const std::string& name) {
+      const auto value = node.value<double>();
+      if (!node.is_number() || !value || !(*value >= 0 && *value <= kMaxPrice))
+        return reader.fail(node, name,
+                           fmt::format("is no price; write a number from 0 to {}", kMaxPrice));
+      out = *value;
+      return true;
+    };
+  };
+  return reader.read_table(table, key,
+                           {{"currency", true, reader.text(prices.currency)},
+                            {"gib_month", false, amount(prices.gib_month)},
+                            {"iops_month", false, amount(prices.iops_month)},
+                            {"free_iops", false, amount(prices.free_iops)},
+                            {"mibs_month", false, amount(prices.mibs_month)},
+                            {"free_mibs", false, amount(prices.free_mibs)},
+                            {"million_operations", false, amount(prices.million_operations)}});
 }
 
 }  // namespace latte

@@ -57,7 +57,30 @@ Result<std::unique_ptr<Server>> Server::start(const Config& config, Options opti
   if (!enough) return enough.error();
   for (Served& served : server->disks_)
     server->node_->engine().call([&] { server->start_front_ends(served); });
+  server->start_advisor();
   return server;
+}
+
+void Server::start_advisor() {
+  std::vector<Advisor::Disk> disks;
+  for (const DiskConfig& disk : config_.disks)
+    if (disk.advisor) disks.push_back(Advisor::Disk{disk.options.name, *disk.advisor});
+  if (disks.empty()) return;
+  const auto read = [this](const std::string& name) {
+    return node_->engine().call([&]() -> std::optional<Advisor::Reading> {
+      HybridDisk* disk = node_->host().find(name);
+      if (disk == nullptr) return std::nullopt;
+      const CloudMeterStats stats = disk->cloud_meter().stats();
+      return Advisor::Reading{stats.wanted_operations, stats.limited_ns,
+                              stats.limits.operations.per_second};
+    });
+  };
+  const auto apply = [this](const std::string& name, uint64_t iops) {
+    node_->engine().call([&] {
+      if (HybridDisk* disk = node_->host().find(name)) disk->cloud_meter().set_iops(iops);
+    });
+  };
+  advisor_ = std::make_unique<Advisor>(std::move(disks), read, apply);
 }
 
 void Server::start_front_ends(Served& served) {
@@ -158,6 +181,10 @@ Result<void> Server::stop() {
   stopped_ = true;
   const StepTimer timer("stopped");
   stopping_ = true;
+  {
+    const std::lock_guard lock(snapshot_mutex_);
+    advisor_.reset();
+  }
   // Those under way see stopping_ or end; none begins after.
   const std::lock_guard moving(move_mutex_);
   for (Served& served : disks_) stop_front_ends(served);
@@ -195,13 +222,19 @@ StatusSnapshot Server::collect() {
       facts.thin = served.config->thin;
       // A volume's own size counts, whatever the configuration made it with.
       if (served.disk != nullptr) facts.options.size_bytes = served.disk->info().size_bytes;
-      if (facts.kind == DiskKind::hybrid) facts.cloud = served.config->cloud.to_string();
+      if (facts.kind == DiskKind::hybrid) {
+        facts.cloud = served.config->cloud.to_string();
+        facts.cloud_log_bytes = served.config->cloud_log_bytes;
+      }
       facts.error = served.error;
       facts.standby = served.standby;
     }
     return result;
   });
   workers_->add_requests(snapshot.host);
+  snapshot.prices = config_.prices;
+  for (DiskFacts& facts : snapshot.disks)
+    if (advisor_) facts.advisor = advisor_->facts(facts.options.name);
   snapshot.uptime_s = static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - started_)
           .count());

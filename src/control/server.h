@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "control/advisor.h"
 #include "control/config.h"
 #include "control/node.h"
 #include "control/status.h"
@@ -88,6 +89,7 @@ class Server {
   Result<void> listen_vhost(Served& served);
   Result<void> judge() const;
   StatusSnapshot collect();
+  void start_advisor();
   /// What was collected is out of date: a disk came or went.
   void forget_snapshot();
 
@@ -98,6 +100,7 @@ class Server {
   // it.
   std::unique_ptr<Node> node_;
   std::unique_ptr<Workers> workers_;
+  std::unique_ptr<Advisor> advisor_;  // if a disk has one
   std::vector<Served> disks_;
   std::atomic<bool> stopping_{false};
   bool stopped_ = false;

@@ -108,7 +108,38 @@ std::string state_of(const DiskFacts& facts, const DiskStats& disk) {
   return facts.error.empty() ? disk.state : "failed";
 }
 
-Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
+Json advisor_json(const std::optional<AdvisorFacts>& advisor) {
+  if (!advisor) return nullptr;
+  return Json{{"busy_iops", advisor->busy_iops},
+              {"advised_iops", advisor->periods == 0 ? Json(nullptr) : Json(advisor->advised_iops)},
+              {"periods", advisor->periods},
+              {"hook_failures", advisor->hook_failures},
+              {"hook_error", advisor->hook_error}};
+}
+
+// Money a month: as it is, and as the advisor would have it.
+Json cost_json(const StatusSnapshot& snapshot, const DiskFacts& facts, const DiskStats& disk) {
+  if (!snapshot.prices.any()) return nullptr;
+  const uint64_t bytes = facts.options.size_bytes + facts.cloud_log_bytes;
+  const auto seconds = static_cast<double>(std::max<uint64_t>(1, snapshot.uptime_s));
+  const double rate = static_cast<double>(disk.cloud_meter.total().operations) / seconds;
+  CloudLimits limits = disk.cloud_meter.limits;
+  const MonthlyCost cost = monthly_cost(snapshot.prices, bytes, limits, rate);
+  Json advised = nullptr;
+  if (facts.advisor && facts.advisor->periods > 0) {
+    limits.operations.per_second = facts.advisor->advised_iops;
+    advised = monthly_cost(snapshot.prices, bytes, limits, rate).total();
+  }
+  return Json{{"currency", snapshot.prices.currency},
+              {"capacity", cost.capacity},
+              {"iops", cost.iops},
+              {"bandwidth", cost.bandwidth},
+              {"operations", cost.operations},
+              {"total", cost.total()},
+              {"advised_total", std::move(advised)}};
+}
+
+Json disk_json(const StatusSnapshot& snapshot, const DiskFacts& facts, const DiskStats& disk) {
   if (facts.kind == DiskKind::local) return local_json(facts, disk);
   Json json{{"name", facts.options.name},
             {"size_bytes", facts.options.size_bytes},
@@ -131,6 +162,8 @@ Json disk_json(const DiskFacts& facts, const DiskStats& disk) {
       disk.cloud_error == IoStatus::ok ? "" : std::string(to_string(disk.cloud_error));
   json["cloud"]["waiting_seconds"] = static_cast<double>(disk.cloud_waiting_ns) / kNsPerSecond;
   json["cloud"]["metered"] = metered_json(disk.cloud_meter);
+  json["cloud"]["advisor"] = advisor_json(facts.advisor);
+  json["cloud"]["cost_month"] = cost_json(snapshot, facts, disk);
   add_common(json, facts, disk);
   json["durability"] = facts.options.durability == Durability::cloud ? "cloud" : "local";
   if (facts.options.max_lag_ns == kNoLagLimit)
@@ -197,6 +230,30 @@ std::string metered_text(const Json& metered) {
   return text;
 }
 
+std::string advisor_text(const Json& advisor) {
+  if (!advisor.is_object() || advisor.empty()) return "";
+  std::string text = fmt::format("  advisor    {} operations a second in busy seconds",
+                                 number(advisor, "busy_iops"));
+  if (number(advisor, "periods") > 0)
+    text += fmt::format("; {} advised", number(advisor, "advised_iops"));
+  if (!words(advisor, "hook_error").empty())
+    text += fmt::format("; {}", words(advisor, "hook_error"));
+  return text + "\n";
+}
+
+std::string cost_text(const Json& cost) {
+  if (!cost.is_object() || cost.empty()) return "";
+  std::string text = fmt::format(
+      "  cost       {:.2f} {} a month: capacity {:.2f}, iops {:.2f}, bandwidth {:.2f}, "
+      "operations {:.2f}",
+      real(cost, "total"), words(cost, "currency"), real(cost, "capacity"), real(cost, "iops"),
+      real(cost, "bandwidth"), real(cost, "operations"));
+  const auto advised = cost.find("advised_total");
+  if (advised != cost.end() && advised->is_number())
+    text += fmt::format("; as advised {:.2f}", advised->get<double>());
+  return text + "\n";
+}
+
 // A volume beside the log has neither cloud nor lag.
 std::string where_text(const Json& disk) {
   const Json cloud = part(disk, "cloud");
@@ -204,7 +261,8 @@ std::string where_text(const Json& disk) {
       fmt::format("  cloud      {}: {} read in {}, {} written in {}\n", words(cloud, "name"),
                   format_size(number(cloud, "read_bytes")), number(cloud, "reads"),
                   format_size(number(cloud, "write_bytes")), number(cloud, "writes"));
-  text += metered_text(part(cloud, "metered"));
+  text += metered_text(part(cloud, "metered")) + advisor_text(part(cloud, "advisor")) +
+          cost_text(part(cloud, "cost_month"));
   const auto limit = disk.find("max_lag_seconds");
   const bool bounded = limit != disk.end() && limit->is_number();
   text += fmt::format("  lag        {:.3f} s ({}), {} dirty\n", real(disk, "lag_seconds"),
@@ -264,7 +322,7 @@ Json status_json(const StatusSnapshot& snapshot) {
   const DiskStats nothing;
   for (const DiskFacts& facts : snapshot.disks) {
     const DiskStats* stats = snapshot.stats_of(facts.options.name);
-    disks.push_back(disk_json(facts, stats == nullptr ? nothing : *stats));
+    disks.push_back(disk_json(snapshot, facts, stats == nullptr ? nothing : *stats));
   }
   Json volumes = nullptr;
   if (snapshot.volumes)

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "control/advisor.h"
 #include "control/config.h"
 #include "disk/host.h"
 #include "disk/stats.h"
@@ -27,6 +28,8 @@ struct DiskFacts {
   std::string error;     ///< why it is not served
   bool standby = false;  ///< another host's or nobody's, and waiting for a take-over
   uint32_t clients = 0;
+  uint64_t cloud_log_bytes = 0;         ///< 0 for a local disk
+  std::optional<AdvisorFacts> advisor;  ///< if the disk has one
 };
 
 /// The area for local disks.
@@ -47,6 +50,7 @@ struct StatusSnapshot {
   std::optional<VolumesFacts> volumes;  ///< none if the pool has no such area
   std::vector<DiskFacts> disks;         ///< all of the configuration, in its order
   uint64_t uptime_s = 0;
+  PriceTable prices;
 
   /// The engine's numbers of a disk, or null if it is not attached.
   const DiskStats* stats_of(const std::string& name) const;

@@ -90,6 +90,25 @@ TEST(Config, ReadsOptionalKeys) {
   EXPECT_EQ(config.value().log_level, LogLevel::warning);
 }
 
+TEST(Config, ReadsAdvisorAndPrices) {
+  const auto config = parse(
+      kPool + kDisk +
+      "[disk.cloud_limits]\niops = 3000\n[disk.advisor]\nperiod = \"6h\"\nmin_iops = 3000\n"
+      "max_iops = 16000\nstep = 500\nhook = [\"bin/set-iops\", \"vol-7\"]\nhook_timeout = \"5s\"\n"
+      "[price]\ncurrency = \"USD\"\ngib_month = 0.08\niops_month = 0.005\nfree_iops = 3000\n"
+      "mibs_month = 0.04\nfree_mibs = 125\nmillion_operations = 0\n");
+  ASSERT_TRUE(config) << config.error().message;
+  const auto& advisor = config.value().disks[0].advisor;
+  ASSERT_TRUE(advisor.has_value());
+  EXPECT_EQ(advisor->period_ns, 6 * 3600 * kSecond);
+  EXPECT_EQ(advisor->limits.max_iops, 16000u);
+  EXPECT_EQ(advisor->limits.step_iops, 500u);
+  EXPECT_EQ(advisor->hook, (std::vector<std::string>{"/srv/latte/bin/set-iops", "vol-7"}));
+  EXPECT_EQ(advisor->hook_limit_ns, 5 * kSecond);
+  EXPECT_EQ(config.value().prices.currency, "USD");
+  EXPECT_DOUBLE_EQ(config.value().prices.iops_month, 0.005);
+}
+
 struct Mistake {
   const char* name;
   std::string text;
@@ -174,6 +193,22 @@ INSTANTIATE_TEST_SUITE_P(
             "BurstBelow",
             kPool + kDisk + "[disk.cloud_limits]\niops = 5\nburst_iops = 5\nburst_credits = 9\n",
             "is not above iops"},
+        Mistake{"AdvisorWithoutIops",
+                kPool + kDisk + "[disk.advisor]\nmin_iops = 1\nmax_iops = 2\n",
+                "write cloud_limits.iops"},
+        Mistake{"AdvisorBounds", kPool + kDisk + "[disk.advisor]\nmin_iops = 3\nmax_iops = 2\n",
+                "is above max_iops"},
+        Mistake{"AdvisorPeriod",
+                kPool + kDisk + "[disk.advisor]\nmin_iops = 3\nmax_iops = 4\nperiod = \"1s\"\n",
+                "at least \"10s\""},
+        Mistake{"AdvisorHook",
+                kPool + kDisk + "[disk.advisor]\nmin_iops = 3\nmax_iops = 4\nhook = \"a b\"\n",
+                "write a program's path and its arguments"},
+        Mistake{"PriceNegative",
+                kPool + kDisk + "[price]\ncurrency = \"USD\"\niops_month = -0.005\n",
+                "is no price; write a number from 0"},
+        Mistake{"PriceWithoutCurrency", kPool + kDisk + "[price]\ngib_month = 1\n",
+                "price.currency is missing"},
         Mistake{"OperationSize", kPool + kDisk + "[disk.cloud_limits]\noperation_size = \"1GiB\"\n",
                 "at most 16 MiB"},
         Mistake{"TwoNames", kPool + kDisk + kDisk,
