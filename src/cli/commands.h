@@ -58,6 +58,8 @@ struct Arguments {
   bool keep_going = false;      ///< serve
   bool replace = false;         ///< likewise
   bool standby = false;         ///< likewise
+  std::string size{};           ///< resize: as it was written
+  bool force = false;           ///< resize: it may become smaller over data
   std::string force_disk_id{};  ///< takeover: by force, of the disk with this id
   VolumeCommand volume{};       ///< volume
   std::string volume_size{};    ///< as it was written
@@ -73,6 +75,7 @@ int run_check(const Arguments& arguments);
 int run_takeover(const Arguments& arguments);
 int run_replay(const Arguments& arguments);
 int run_handover(const Arguments& arguments);
+int run_resize(const Arguments& arguments);
 int run_volume(const Arguments& arguments);
 int run_model(const Arguments& arguments);
 

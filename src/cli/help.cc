@@ -147,6 +147,24 @@ EXAMPLE
   latte handover -c a.toml db       (on the host that has it)
   latte takeover -c b.toml db       (on the host that gets it))"};
 
+const CommandHelp kResizeHelp = {
+    "Make a disk larger or smaller, while it is served or not",
+    R"(What a disk gains reads as zeroes. It becomes smaller only if nothing but zeroes lies behind the new end;
+with --force what lies there is lost. A guest (vhost) sees the new size at once; NBD clients see it when
+they connect again. The base image in the cloud grows with the disk and never becomes smaller; on an
+NBD server, which can't be told to grow an export, it has to be large enough before.
+
+The new size is kept with the disk and counts from then on, whatever `size` the configuration says; the
+server warns until that is corrected.
+
+EXIT STATUS
+  0   done
+  1   failed; the disk keeps its size unless the message says otherwise
+  2   could not begin: wrong usage or configuration
+
+EXAMPLE
+  latte resize -c run.toml db 200GiB)"};
+
 const CommandHelp kVolumeHelp = {
     "Make, list, remove and resize volumes: what local disks are made of",
     R"(Volumes lie in the part of the pool's device that pool.volumes keeps for them; a disk with kind = "local"

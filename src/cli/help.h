@@ -16,6 +16,7 @@ extern const CommandHelp kDrainHelp;
 extern const CommandHelp kCheckHelp;
 extern const CommandHelp kTakeoverHelp;
 extern const CommandHelp kHandoverHelp;
+extern const CommandHelp kResizeHelp;
 extern const CommandHelp kVolumeHelp;
 extern const CommandHelp kModelHelp;
 extern const CommandHelp kReplayHelp;

@@ -134,8 +134,9 @@ int run(int argc, char** argv) {
       {"create", run_create, kCreateHelp},       {"serve", run_serve, kServeHelp},
       {"status", run_status, kStatusHelp},       {"drain", run_drain, kDrainHelp},
       {"check", run_check, kCheckHelp},          {"takeover", run_takeover, kTakeoverHelp},
-      {"handover", run_handover, kHandoverHelp}, {"volume", run_volume, kVolumeHelp},
-      {"model", run_model, kModelHelp},          {"replay", run_replay, kReplayHelp},
+      {"handover", run_handover, kHandoverHelp}, {"resize", run_resize, kResizeHelp},
+      {"volume", run_volume, kVolumeHelp},       {"model", run_model, kModelHelp},
+      {"replay", run_replay, kReplayHelp},
   };
   CLI::App app(kMainHelp.summary, "latte");
   app.footer(kMainHelp.details);
@@ -170,8 +171,12 @@ int run(int argc, char** argv) {
       sub->add_option("--force-unfenced", arguments.force_disk_id,
                       "The disk's id: take it over from an owner that may be alive")
           ->type_name("DISKID");
-    if (name == "takeover" || name == "handover")
+    if (name == "takeover" || name == "handover" || name == "resize")
       sub->add_option("DISK", arguments.disk, "Its name")->required();
+    if (name == "resize") {
+      sub->add_option("SIZE", arguments.size, "Such as 20GiB")->required();
+      sub->add_flag("--force", arguments.force, "It may become smaller over data, which is lost");
+    }
     sub->callback([&chosen, &command] { chosen = &command; });
   }
   try {

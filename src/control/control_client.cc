@@ -30,6 +30,19 @@ Result<LineSocket> ask(const std::string& socket_path, const Json& request) {
   return socket;
 }
 
+// Sends the request and waits for a sentence about what was done.
+Result<std::string> ask_report(const std::string& socket_path, const Json& request) {
+  auto socket = ask(socket_path, request);
+  if (!socket) return socket.error();
+  for (;;) {
+    const auto answer = read_answer(socket.value());
+    if (!answer) return answer.error();
+    if (!answer.value().contains("ok")) continue;
+    const auto report = answer.value().find("report");
+    return report != answer.value().end() && report->is_string() ? report->get<std::string>() : "";
+  }
+}
+
 }  // namespace
 
 Result<Json> ask_status(const std::string& socket_path) {
@@ -65,15 +78,15 @@ Result<void> ask_drain(const std::string& socket_path, const std::string& disk_n
 
 Result<std::string> ask_move(const std::string& socket_path, const std::string& command,
                              const std::string& disk_name) {
-  auto socket = ask(socket_path, Json{{"command", command}, {"disk", disk_name}});
-  if (!socket) return socket.error();
-  for (;;) {
-    const auto answer = read_answer(socket.value());
-    if (!answer) return answer.error();
-    if (!answer.value().contains("ok")) continue;
-    const auto report = answer.value().find("report");
-    return report != answer.value().end() && report->is_string() ? report->get<std::string>() : "";
-  }
+  return ask_report(socket_path, Json{{"command", command}, {"disk", disk_name}});
+}
+
+Result<std::string> ask_resize(const std::string& socket_path, const std::string& disk_name,
+                               uint64_t size_bytes, bool force) {
+  return ask_report(socket_path, Json{{"command", "resize"},
+                                      {"disk", disk_name},
+                                      {"size_bytes", size_bytes},
+                                      {"force", force}});
 }
 
 Result<void> ask_stop(const std::string& socket_path) {

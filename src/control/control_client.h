@@ -28,6 +28,10 @@ Result<void> ask_drain(const std::string& socket_path, const std::string& disk_n
 Result<std::string> ask_move(const std::string& socket_path, const std::string& command,
                              const std::string& disk_name);
 
+/// Lets the server resize a disk and waits; as above.
+Result<std::string> ask_resize(const std::string& socket_path, const std::string& disk_name,
+                               uint64_t size_bytes, bool force);
+
 /// Lets the server stop, as by SIGTERM, and waits until no disk is served any more (what it has
 /// locked it gives free some milliseconds later). Errors: not_found (no server), io (it does not
 /// stop within kStopAnswerMs, or what it says).

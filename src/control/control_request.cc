@@ -24,10 +24,11 @@ constexpr std::array<std::pair<std::string_view, VolumeCommand::Action>, 4> kAct
     {"resize", VolumeCommand::Action::resize},
 }};
 
-constexpr std::array<std::pair<std::string_view, ControlRequest::Command>, 3> kOfDisks = {{
+constexpr std::array<std::pair<std::string_view, ControlRequest::Command>, 4> kOfDisks = {{
     {"drain", ControlRequest::Command::drain},
     {"takeover", ControlRequest::Command::takeover},
     {"handover", ControlRequest::Command::handover},
+    {"resize", ControlRequest::Command::resize},
 }};
 
 bool flag(const Json& request, const char* key) {
@@ -78,13 +79,20 @@ Result<ControlRequest> parse_control_request(std::string_view line) {
   if (known == kOfDisks.end())
     return Error{
         Errc::invalid,
-        "the request's command is none of \"status\", \"drain\", \"takeover\", \"handover\" "
-        "\"volume\" and \"stop\""};
+        "the request's command is none of \"status\", \"drain\", \"takeover\", \"handover\", "
+        "\"resize\", \"volume\" and \"stop\""};
   const std::string* disk = text_of(request, "disk");
   if (disk == nullptr || disk->empty())
     return Error{Errc::invalid, *command + " needs a disk's name: {\"command\":\"" + *command +
                                     "\",\"disk\":NAME}"};
-  return ControlRequest{known->second, *disk};
+  ControlRequest out{known->second, *disk};
+  if (out.command != ControlRequest::Command::resize) return out;
+  const auto size = request.find("size_bytes");
+  if (size == request.end() || !size->is_number_unsigned())
+    return Error{Errc::invalid, "resize needs size_bytes, a whole number"};
+  out.size_bytes = size->get<uint64_t>();
+  out.force = flag(request, "force");
+  return out;
 }
 
 }  // namespace latte

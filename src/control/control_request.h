@@ -13,10 +13,12 @@
 namespace latte {
 
 struct ControlRequest {
-  enum class Command : uint8_t { status, drain, takeover, handover, volume, stop };
+  enum class Command : uint8_t { status, drain, takeover, handover, resize, volume, stop };
   Command command = Command::status;
-  std::string disk{};      ///< of drain, takeover and handover; never empty then
-  VolumeCommand volume{};  ///< volume's; what is in it was not looked at beyond its types
+  std::string disk{};       ///< of drain, takeover, handover and resize; never empty then
+  uint64_t size_bytes = 0;  ///< resize
+  bool force = false;       ///< likewise
+  VolumeCommand volume{};   ///< volume's; what is in it was not looked at beyond its types
 };
 
 /// Errors: invalid, with a message for the client.

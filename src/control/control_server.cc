@@ -124,6 +124,10 @@ void ControlServer::serve(LineSocket& socket) {
   if (request && request.value().command == ControlRequest::Command::handover)
     return serve_move(socket, request.value(), "handing over",
                       [this](const std::string& disk) { return server_.hand_over(disk); });
+  if (request && request.value().command == ControlRequest::Command::resize)
+    return serve_move(socket, request.value(), "resizing", [&](const std::string& disk) {
+      return server_.resize(disk, request.value().size_bytes, request.value().force);
+    });
   if (request && request.value().command == ControlRequest::Command::volume)
     return serve_volume(socket, request.value().volume);
   if (request && request.value().command == ControlRequest::Command::stop)

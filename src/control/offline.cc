@@ -138,6 +138,28 @@ Result<std::string> hand_over_offline(const Config& config, const std::string& d
   return std::string("handed over; adopt it on the other host with latte takeover");
 }
 
+Result<std::string> resize_offline(const Config& config, const std::string& disk_name,
+                                   uint64_t size_bytes, bool force) {
+  const DiskConfig* disk = config.find(disk_name);
+  auto node = Node::open(config, {});
+  if (!node) return node.error();
+  Node& opened = *node.value();
+  Result<void> resized;
+  if (disk->kind == DiskKind::local) {
+    const auto space = opened.volumes();
+    if (!space) return space.error();
+    resized =
+        opened.engine().call([&] { return space.value()->resize(disk_name, size_bytes, force); });
+  } else {
+    const auto attached = opened.attach(*disk);
+    if (!attached) return attached.error();
+    resized =
+        opened.engine().call([&] { return opened.host().resize(disk_name, size_bytes, force); });
+  }
+  if (!resized) return resized.error();
+  return fmt::format("has {} bytes now; write that into the configuration", size_bytes);
+}
+
 Result<void> drain_offline(const Config& config, const std::string& disk_name) {
   auto node = Node::open(config, {});
   if (!node) return node.error();

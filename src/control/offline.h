@@ -34,6 +34,10 @@ Result<std::string> take_over_offline(const Config& config, const std::string& d
 /// Ships what this host's pool has of a disk and gives the disk up. Returns a sentence about it.
 /// Errors: busy, not_found, as Host::attach() and Host::hand_over().
 Result<std::string> hand_over_offline(const Config& config, const std::string& disk_name);
+/// Another size of a disk, of either kind. Returns a sentence about it. Errors: busy, not_found, as
+/// Host::resize() and VolumeSpace::resize().
+Result<std::string> resize_offline(const Config& config, const std::string& disk_name,
+                                   uint64_t size_bytes, bool force);
 /// Everything of the disk (all with a cloud side if empty; else the configuration has it) into its
 /// base; progress goes to stderr. Errors: busy, not_found, as Host::attach() and Host::drain().
 Result<void> drain_offline(const Config& config, const std::string& disk_name);

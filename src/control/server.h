@@ -61,6 +61,10 @@ class Server {
   Result<std::string> take_over(const std::string& disk_name);
   /// Host::hand_over(), and serves the disk no more. Errors: its, and as above.
   Result<std::string> hand_over(const std::string& disk_name);
+  /// Another size of a disk, of either kind; guests learn it at once, NBD clients when they connect
+  /// again. Errors: not_found, busy (another move is under way), as Host::resize() and
+  /// VolumeSpace::resize().
+  Result<std::string> resize(const std::string& disk_name, uint64_t size_bytes, bool force);
   const Config& config() const { return config_; }
   /// Makes, lists, removes or resizes volumes (docs/reference/cli.md, latte volume); a guest of a
   /// volume that is served learns its new size at once. Errors: busy (stopping), as VolumeSpace's.

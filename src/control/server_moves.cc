@@ -65,6 +65,37 @@ Result<std::string> Server::take_over(Served& served) {
   return taken.value();
 }
 
+Result<std::string> Server::resize(const std::string& disk_name, uint64_t size_bytes, bool force) {
+  const DiskConfig* disk = config_.find(disk_name);
+  const std::string done_text =
+      fmt::format("has {} bytes now; write that into the configuration", size_bytes);
+  if (disk != nullptr && disk->kind == DiskKind::local) {
+    VolumeCommand command{VolumeCommand::Action::resize, {}, force};
+    command.options.name = disk_name;
+    command.options.size_bytes = size_bytes;
+    const auto resized = change_volumes(command);
+    if (!resized) return resized.error();
+    forget_snapshot();
+    return done_text;
+  }
+  const std::lock_guard moving(move_mutex_);
+  const auto found = begin_move(disk_name);
+  if (!found) return found.error();
+  Served& served = *found.value();
+  const Result<void> resized =
+      node_->engine().call([&] { return node_->host().resize(disk_name, size_bytes, force); });
+  // Also where it failed half way: the size that the disk has is what counts.
+  const uint64_t now = node_->engine().call(
+      [&] { return served.disk == nullptr ? uint64_t{0} : served.disk->info().size_bytes; });
+  if (now != 0) workers_->set_size(disk_name, now);
+  node_->engine().call([&] {
+    if (served.vhost) served.vhost->notify_config_changed();
+  });
+  forget_snapshot();
+  if (!resized) return resized.error();
+  return done_text;
+}
+
 Result<std::string> Server::hand_over(const std::string& disk_name) {
   const std::lock_guard moving(move_mutex_);
   const auto found = begin_move(disk_name);

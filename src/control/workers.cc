@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "device/remote_device.h"
-
 namespace latte {
 
 Result<std::unique_ptr<Workers>> Workers::start(const Config& config, EngineThread& engine) {
@@ -48,7 +46,9 @@ std::vector<VhostLane> Workers::lanes_of(const std::string& name, BlockDevice& d
         lane.local = local.get();
         lane.device = std::move(local);
       } else {
-        lane.device = std::make_unique<RemoteDevice>(here, home, disk);
+        auto remote = std::make_unique<RemoteDevice>(here, home, disk);
+        lane.remote = remote.get();
+        lane.device = std::move(remote);
       }
       lanes.push_back({&here, lane.device.get()});
     }
@@ -56,6 +56,15 @@ std::vector<VhostLane> Workers::lanes_of(const std::string& name, BlockDevice& d
   const auto first = static_cast<ptrdiff_t>(disks_++ % lanes.size());
   std::rotate(lanes.begin(), lanes.begin() + first, lanes.end());
   return lanes;
+}
+
+void Workers::set_size(const std::string& name, uint64_t size_bytes) {
+  for (Worker& worker : workers_) {
+    worker.thread->call([&] {
+      for (const Lane& lane : worker.lanes)
+        if (lane.name == name && lane.remote != nullptr) lane.remote->set_size(size_bytes);
+    });
+  }
 }
 
 void Workers::add_requests(HostStats& stats) {

@@ -19,6 +19,7 @@
 #include "control/config.h"
 #include "control/engine_thread.h"
 #include "device/file_device.h"
+#include "device/remote_device.h"
 #include "disk/local_volume_lane.h"
 #include "disk/stats.h"
 #include "frontend/vhost_user_server.h"
@@ -35,6 +36,8 @@ class Workers {
   /// The reactors and the disk as each has it; the first is another one for each disk, so that
   /// disks with one queue spread, too. `volume`: the disk, if it is a local one.
   std::vector<VhostLane> lanes_of(const std::string& name, BlockDevice& disk, LocalVolume* volume);
+  /// Tells the lanes of a hybrid disk its new size.
+  void set_size(const std::string& name, uint64_t size_bytes);
   /// Adds what the workers did to the disks' statistics.
   void add_requests(HostStats& stats);
   /// Ends the threads and whatever still was under way on them. Twice is fine.
@@ -45,6 +48,7 @@ class Workers {
     std::string name;
     std::unique_ptr<BlockDevice> device;
     LocalVolumeLane* local = nullptr;  // device, if it is one
+    RemoteDevice* remote = nullptr;    // likewise
   };
   struct Worker {
     std::unique_ptr<EngineThread> thread;  // its reactor outlives what is below

@@ -38,6 +38,9 @@ class CloudVolume {
   /// `next_generation`. Errors: busy (someone else was first; read it again), io.
   virtual Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
                                         const SuperBytes& next) = 0;
+  /// Makes the base at least `size_bytes` long, durably; what it gains reads as zeroes. Nothing to
+  /// do for one that is long enough. Errors: unsupported (it can't grow by itself), no_space, io.
+  virtual Task<Result<void>> grow_base(uint64_t size_bytes);
   /// This volume writes no more, and says so where the next owner would otherwise take that by
   /// force. Call it when nothing is under way. Errors: io; the next owner uses force then.
   virtual Task<Result<void>> release() { co_return Result<void>(); }

@@ -239,4 +239,8 @@ Task<Result<void>> FileCloudVolume::swap_super(uint64_t expected_generation,
   co_return Result<void>();
 }
 
+Task<Result<void>> FileCloudVolume::grow_base(uint64_t size_bytes) {
+  co_return base_.file->grow(size_bytes);
+}
+
 }  // namespace latte

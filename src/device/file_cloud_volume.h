@@ -57,6 +57,7 @@ class FileCloudVolume final : public CloudVolume {
   Task<Result<SuperBytes>> read_super() override;
   Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
                                 const SuperBytes& next) override;
+  Task<Result<void>> grow_base(uint64_t size_bytes) override;
 
   /// The generation this volume writes as; 0 until swap_super() succeeded.
   uint64_t generation() const { return fence_->own_generation(); }

@@ -138,6 +138,20 @@ FileDevice::~FileDevice() {
   for (const Slot& slot : slots_) LATTE_CHECK(!slot.under_way);
 }
 
+Result<void> FileDevice::grow(uint64_t size_bytes) {
+  if (size_bytes <= info_.size_bytes) return {};
+  struct stat info {};
+  if (::fstat(fd_.get(), &info) != 0) return file_error("look at", info_.name, errno);
+  if (!S_ISREG(info.st_mode))
+    return Error{Errc::unsupported,
+                 fmt::format("{}: a block device can't be made larger from here", info_.name)};
+  if (::ftruncate(fd_.get(), static_cast<off_t>(size_bytes)) != 0)
+    return file_error("grow", info_.name, errno);
+  if (::fsync(fd_.get()) != 0) return file_error("sync", info_.name, errno);
+  info_.size_bytes = size_bytes;
+  return {};
+}
+
 Result<void> FileDevice::lock_exclusive() {
   return latte::lock_exclusive(fd_.get(), info_.name.substr(sizeof("file:") - 1));
 }

@@ -45,6 +45,9 @@ class FileDevice final : public BlockDevice {
   /// Keeps other processes that ask the same from using the file, until this device is gone.
   /// Errors: busy (names the holder), io.
   Result<void> lock_exclusive();
+  /// Makes a regular file at least so long, durably; blocks. Errors: unsupported (a block device),
+  /// no_space, io.
+  Result<void> grow(uint64_t size_bytes);
   /// True if the page cache is passed by.
   bool direct() const { return direct_; }
   int fd() const { return fd_.get(); }

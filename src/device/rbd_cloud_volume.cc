@@ -34,6 +34,7 @@ class RbdCloudVolume final : public CloudVolume {
   Task<Result<SuperBytes>> read_super() override;
   Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
                                 const SuperBytes& next) override;
+  Task<Result<void>> grow_base(uint64_t size_bytes) override;
   Task<Result<void>> release() override;
 
  private:
@@ -88,6 +89,19 @@ Task<Result<void>> RbdCloudVolume::swap_super(uint64_t expected_generation,
   auto swapped = co_await await_aside(reactor_, std::move(result), kRbdAnswerNs);
   if (!swapped) co_return rbd_no_answer(address_);
   co_return *swapped;
+}
+
+Task<Result<void>> RbdCloudVolume::grow_base(uint64_t size_bytes) {
+  auto result =
+      start_aside([images = images_, size_bytes] { return images->grow_base(size_bytes); });
+  auto grown = co_await await_aside(reactor_, std::move(result), kRbdAnswerNs);
+  if (!grown) co_return rbd_no_answer(address_);
+  if (!*grown) co_return *grown;
+  const int error = images_->base().opened();
+  if (error < 0 || images_->base().info().size_bytes < size_bytes)
+    co_return Error{Errc::io,
+                    fmt::format("{}: the image was grown, but does not show it; try again", name_)};
+  co_return Result<void>();
 }
 
 Task<Result<void>> RbdCloudVolume::release() {

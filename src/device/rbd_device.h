@@ -28,7 +28,8 @@ class RbdDevice final : public BlockDevice {
   ~RbdDevice() override;
 
   librbd::Image& image() { return image_; }
-  /// The image was opened: takes its size. 0 or a negative errno.
+  /// The image was opened, or resized: takes its size. 0 or a negative errno. Before the reactor
+  /// uses the device, or on it.
   int opened();
   /// Unless allowed, writes end in IoStatus::fenced. Any thread.
   void allow_writes(bool allowed) { writable_.store(allowed, std::memory_order_release); }

@@ -208,6 +208,15 @@ Result<void> RbdImages::swap_super(uint64_t expected_generation, const StoredSup
   return {};
 }
 
+Result<void> RbdImages::grow_base(uint64_t size_bytes) {
+  const std::lock_guard lock(mutex_);
+  uint64_t there = 0;
+  int error = base_.image().size(&there);
+  if (error >= 0 && there < size_bytes) error = base_.image().resize(size_bytes);
+  if (error < 0) return rbd_error(cluster_.address(), "grow the image " + base_.info().name, error);
+  return {};
+}
+
 Result<void> RbdImages::unlock() {
   const std::lock_guard lock(mutex_);
   if (!locked_) return {};

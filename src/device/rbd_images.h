@@ -32,6 +32,8 @@ class RbdImages {
   Result<StoredSuper> read_super();
   /// CloudVolume::swap_super(): see rbd_cloud_volume.h.
   Result<void> swap_super(uint64_t expected_generation, const StoredSuper& next);
+  /// Makes the base image at least so long. The device has to be told (RbdDevice::opened()).
+  Result<void> grow_base(uint64_t size_bytes);
   /// Unlocks both images; nothing may be under way.
   Result<void> unlock();
 

@@ -27,7 +27,9 @@ class RemoteDevice final : public BlockDevice {
   RemoteDevice(UringReactor& here, UringReactor& there, BlockDevice& device);
   ~RemoteDevice() override;
 
-  /// As the device's was at the start.
+  /// The device has another size; on this reactor.
+  void set_size(uint64_t size_bytes) { info_.size_bytes = size_bytes; }
+  /// As the device's was at the start, but for set_size().
   const DeviceInfo& info() const override { return info_; }
   bool submit(IoRequest& request) override;
 
@@ -46,7 +48,7 @@ class RemoteDevice final : public BlockDevice {
 
   UringReactor& here_;
   BlockDevice& device_;
-  const DeviceInfo info_;
+  DeviceInfo info_;
   ReactorLink to_device_;
   ReactorLink from_device_;
   SlotPool<Slot> slots_;

@@ -122,7 +122,7 @@ Task<void> Host::check_cloud(CheckedDisk& item, const log::CloudSuper& super,
   std::vector<CheckedEntry> entries;
   uint64_t lost = 0;
   for (const CloudImage::Item& entry : image.items) {
-    if (!range_within(entry.entry.lba, entry.entry.count, super.size_bytes / kBlockBytes) &&
+    if (!range_within(entry.entry.lba, entry.entry.count, log::extent_of(super) / kBlockBytes) &&
         entry.entry.kind != log::EntryKind::cut && entry.entry.kind != log::EntryKind::empty)
       checker.damage(where + ": cloud log: an entry lies beyond the disk's end");
     if (entry.entry.kind == log::EntryKind::lost) lost += entry.entry.count;

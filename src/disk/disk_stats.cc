@@ -72,6 +72,9 @@ DiskStats HybridDisk::stats() const {
     case State::handing_over:
       stats.state = "handing-over";
       break;
+    case State::resizing:
+      stats.state = "resizing";
+      break;
     case State::fenced:
       stats.state = "fenced";
       break;

@@ -35,7 +35,7 @@ log::CloudSuper nobodys(const log::CloudSuper& super) {
 
 /// Waits with the client's request until it is clear who serves the disk.
 Task<void> HybridDisk::run_held(IoRequest& request) {
-  while (state_ == State::handing_over) co_await state_changed_.wait();
+  while (holding()) co_await state_changed_.wait();
   if (!submit(request)) reactor_.schedule(request.waiter);
 }
 

@@ -105,6 +105,8 @@ class Host {
   HybridDisk* find(const std::string& disk_name);
   /// HybridDisk::hand_over(). Errors: not_found, and its own.
   Task<Result<void>> hand_over(const std::string& disk_name);
+  /// HybridDisk::resize(). Errors: not_found, and its own.
+  Task<Result<void>> resize(const std::string& disk_name, uint64_t size_bytes, bool force);
   /// Lets go of a disk that is fenced here, so that take_over() and attach() can bring it back;
   /// no-op if it is not attached. Nobody may submit to it any more. Errors: exists (served here,
   /// and this host's), io.

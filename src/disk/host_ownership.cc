@@ -4,6 +4,7 @@
 // Limits: kMaxDisks disks on a pool, whose cloud logs have kMinCloudLogSegments of its segments.
 #include <fmt/format.h>
 
+#include "base/logging.h"
 #include "base/planted.h"
 #include "disk/cloud_super.h"
 #include "disk/host.h"
@@ -28,19 +29,25 @@ Task<Result<log::CloudSuper>> Host::read_super(CloudVolume& cloud, const DiskOpt
     if (error.code == Errc::not_found) error.code = Errc::damaged;
     co_return on_disk(disk.name, error);
   }
-  if (super.value().size_bytes != disk.size_bytes)
+  const uint64_t size_bytes = super.value().size_bytes;
+  // A disk that was resized knows its size better than the configuration that it was made with.
+  if (size_bytes != disk.size_bytes && super.value().extent_bytes != 0)
+    log_warning(
+        "disk {}: it was resized to {} bytes, the configuration says {}; its own size counts",
+        disk.name, size_bytes, disk.size_bytes);
+  else if (size_bytes != disk.size_bytes)
     co_return Error{
         Errc::invalid,
         fmt::format("disk {}: size is {} bytes in the configuration, but {} in {}; put the "
                     "true size into the configuration",
-                    disk.name, disk.size_bytes, super.value().size_bytes, cloud.name())};
-  if (cloud.base().info().size_bytes < super.value().size_bytes)
+                    disk.name, disk.size_bytes, size_bytes, cloud.name())};
+  if (cloud.base().info().size_bytes < log::extent_of(super.value()))
     co_return Error{
         Errc::damaged,
         fmt::format("disk {}: {}: the base image is cut short: {} bytes instead of {}; restore it "
                     "from a copy",
                     disk.name, cloud.name(), cloud.base().info().size_bytes,
-                    super.value().size_bytes)};
+                    log::extent_of(super.value()))};
   co_return super;
 }
 

@@ -42,6 +42,13 @@ Task<Result<void>> Host::hand_over(const std::string& disk_name) {
   co_return co_await disk->hand_over();
 }
 
+Task<Result<void>> Host::resize(const std::string& disk_name, uint64_t size_bytes, bool force) {
+  HybridDisk* disk = find(disk_name);
+  if (disk == nullptr)
+    co_return Error{Errc::not_found, fmt::format("disk {}: not served here", disk_name)};
+  co_return co_await disk->resize(size_bytes, force);
+}
+
 Task<Result<void>> Host::retire(const std::string& disk_name) {
   const auto found = std::find_if(disks_.begin(), disks_.end(),
                                   [&](const auto& disk) { return disk->name() == disk_name; });

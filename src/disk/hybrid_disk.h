@@ -73,6 +73,10 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   /// tell whether it did, an error is returned, and they are held until it tells. Errors: invalid
   /// (not online), io (the cloud), busy (taken over meanwhile).
   Task<Result<void>> hand_over();
+  /// Another size from now on; what the disk gains reads as zeroes. Smaller only if nothing is in
+  /// use behind the new end, or by `force`. Errors: invalid (not online, the size, data behind the
+  /// end), busy, io (the cloud), as CloudVolume::grow_base().
+  Task<Result<void>> resize(uint64_t size_bytes, bool force);
   /// Gives the pool back what a fenced disk has of it; the disk serves nothing more. Errors: io.
   Task<Result<void>> retire();
   bool fenced() const { return state_ == State::fenced; }
@@ -93,7 +97,15 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   }
 
  private:
-  enum class State : uint8_t { recovering, online, handing_over, fenced, failed, stopped };
+  enum class State : uint8_t {
+    recovering,
+    online,
+    handing_over,  // requests are held
+    resizing,      // likewise
+    fenced,
+    failed,
+    stopped
+  };
 
   /// A write under way, in order of arrival. An exclusive one overlaps no other: it waits for the
   /// overlapping ones before it, and those after it wait for it. Read-modify-write, and writes
@@ -183,6 +195,15 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   Task<bool> ask_whether_given_up();
   Task<void> await_owner();
 
+  // resize.cc: resize(), and these
+  Error not_resized(Errc code, const std::string& why) const;
+  Task<Result<void>> grow(uint64_t size_bytes);
+  Task<IoStatus> zero_hidden(uint64_t end_bytes);
+  Task<Result<void>> grow_extent(uint64_t size_bytes);
+  Task<Result<void>> shrink(uint64_t size_bytes, bool force);
+  Task<Result<void>> expect_zeroes(uint64_t from, uint64_t to);
+  Task<Result<void>> store_size(uint64_t size_bytes);
+
   // write_path.cc
   Task<void> acquire(Ticket& ticket);
   void release(Ticket& ticket);
@@ -197,10 +218,10 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
                               PendingSeq& pending, bool with_note);
   Task<void> pace(uint64_t bytes);
   bool urgent(CloudClass io_class) const override;  // CloudUrgency
+  /// Clients' requests wait for a moment.
+  bool holding() const { return state_ == State::handing_over || state_ == State::resizing; }
   /// Neither fenced nor failed: writes may go on.
-  bool going_on() const {
-    return state_ == State::online || state_ == State::handing_over || state_ == State::stopped;
-  }
+  bool going_on() const { return state_ == State::online || holding() || state_ == State::stopped; }
   bool local_usable() const { return !pool_.failed() && !local_->failed(); }
   bool local_room(uint64_t blocks) const;
   bool cloud_room(uint64_t blocks, const PendingSeq* own);
@@ -330,7 +351,9 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   Uuid id_;
   log::CloudSuper super_;
   DeviceInfo info_;
-  uint64_t block_count_;
+  uint64_t block_count_;  // of the extent; clients reach info_.size_bytes of it
+  bool resizing_ = false;
+  bool size_unknown_ = false;  // the cloud did not say whether it took a size
 
   DeviceTraffic base_traffic_;
   DeviceTraffic log_traffic_;

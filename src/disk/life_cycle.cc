@@ -92,7 +92,7 @@ Task<void> HybridDisk::settle() {
 }
 
 Task<Result<void>> HybridDisk::stop() {
-  const bool was_online = state_ == State::online || state_ == State::handing_over;
+  const bool was_online = state_ == State::online || holding();
   if (was_online) state_ = State::stopped;
   state_changed_.notify_all();
   pool_.room().notify_all();

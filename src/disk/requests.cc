@@ -51,7 +51,7 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
       options_(std::move(options)),
       id_(super.disk_id),
       super_(super),
-      block_count_(super.size_bytes / kBlockBytes),
+      block_count_(log::extent_of(super) / kBlockBytes),
       base_retry_(reactor, cloud.base(), base_traffic_, kCloudReadLimitNs),
       log_retry_(reactor, cloud.log(), log_traffic_, kCloudReadLimitNs),
       meter_(CloudMeter::create(reactor, options_.cloud_limits, *this)),
@@ -90,7 +90,7 @@ bool HybridDisk::refuse(IoRequest& request, IoStatus status) {
 bool HybridDisk::submit(IoRequest& request) {
   if (state_ == State::fenced) return refuse(request, IoStatus::fenced);
   if (state_ == State::failed) return refuse(request, IoStatus::io_error);
-  if (state_ == State::handing_over) {
+  if (holding()) {
     reactor_.spawn(run_held(request));
     return true;
   }

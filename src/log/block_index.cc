@@ -15,6 +15,13 @@ BlockIndex::BlockIndex(uint64_t block_count)
   memory_bytes_ = regions_.size() * sizeof(Region);
 }
 
+void BlockIndex::grow(uint64_t block_count) {
+  const size_t regions = (block_count + kRegionBlocks - 1) / kRegionBlocks;
+  LATTE_CHECK(regions >= regions_.size());
+  memory_bytes_ += (regions - regions_.size()) * sizeof(Region);
+  regions_.resize(regions);
+}
+
 uint32_t BlockIndex::locate(const Region& region, uint16_t key) const {
   if (region.used == 0) return region.capacity;
   uint32_t at = home(key, region.capacity);

@@ -24,6 +24,8 @@ class BlockIndex {
 
   /// For a disk of `block_count` blocks.
   explicit BlockIndex(uint64_t block_count);
+  /// For one of more blocks from now on.
+  void grow(uint64_t block_count);
 
   /// The address stored for `lba`, or kNone.
   uint64_t find(Lba lba) const {

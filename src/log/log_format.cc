@@ -126,7 +126,8 @@ Result<CloudSuper> parse_cloud_super(std::span<const std::byte> block, std::stri
   auto checked = check_super(block, kCloudMagic, super, where);
   if (!checked) return checked.error();
   if (super.size_bytes == 0 || super.size_bytes % kBlockBytes != 0 || super.disk_id.is_nil() ||
-      super.size_bytes > (1ull << 50) || super.generation >= kMost ||
+      extent_of(super) < super.size_bytes || extent_of(super) % kBlockBytes != 0 ||
+      extent_of(super) > kMaxDiskBytes || super.generation >= kMost ||
       super.epoch > super.generation || !zero_terminated(super.name))
     return Error{Errc::damaged, fmt::format("{}: superblock fields out of range", where)};
   return super;

@@ -82,9 +82,18 @@ struct CloudSuper {
   uint64_t generation;  // raised at every attach; fencing
   uint64_t epoch;       // generation of the last change of owner
   char name[kNameBytes];
-  std::array<uint8_t, 4096 - 16 - 32 - 24 - 64> reserved;
+  uint64_t extent_bytes;  // how large the disk has ever been; 0 = never resized: size_bytes
+  std::array<uint8_t, 4096 - 16 - 32 - 24 - 64 - 8> reserved;
 };
 static_assert(sizeof(CloudSuper) == kBlockBytes);
+
+/// Largest disk: bounds what a superblock makes a host allocate.
+inline constexpr uint64_t kMaxDiskBytes = 1ull << 50;
+
+/// Logs and base may hold blocks of the disk up to here.
+constexpr uint64_t extent_of(const CloudSuper& super) {
+  return super.extent_bytes == 0 ? super.size_bytes : super.extent_bytes;
+}
 
 /// A place in a disk's stream: segment order and block within the segment.
 struct LogPosition {

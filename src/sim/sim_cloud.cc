@@ -51,13 +51,15 @@ void SimCloud::begin_outage(Outage kind, TimeNs until_ns) {
 
 bool SimCloud::swap(SimCloudVolume& handle, uint64_t expected, uint64_t next,
                     const SuperBytes& bytes) {
-  LATTE_CHECK(next > expected && !leased());
+  // The owner may replace its own, such as with another size.
+  LATTE_CHECK(!leased() && (next > expected || handle.generation_ == expected));
   if (generation_ != expected) return false;
+  super_ = bytes;
+  if (next == expected) return true;
   generation_ = next;
   fenced_at_ns_ = world_.now();
   fenced_at_version_[0] = base_.version();
   fenced_at_version_[1] = log_.version();
-  super_ = bytes;
   has_super_ = true;
   world_.trace("{}: generation {} -> {}", options_.name, expected, next);
   for (SimCloudVolume* other : handles_)

@@ -12,7 +12,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     LATTE_CHECK(!request.error().message.empty());
     return 0;
   }
-  const bool drain = request.value().command == latte::ControlRequest::Command::drain;
-  LATTE_CHECK(drain == !request.value().disk.empty());
+  using Command = latte::ControlRequest::Command;
+  const Command command = request.value().command;
+  const bool of_disk = command == Command::drain || command == Command::takeover ||
+                       command == Command::handover || command == Command::resize;
+  LATTE_CHECK(of_disk == !request.value().disk.empty());
   return 0;
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""The command line as other tools see it: create, serve, status, drain, check, takeover, handover.
+"""The command line as other tools see it: create, serve, status, drain, check, takeover, handover, resize.
 
   cli_test.py --latte BUILD/latte
 
-Needs nbdinfo and nbdcopy (libnbd-bin). Each test has a directory of its own below the system's temporary
+Needs nbdinfo and nbdcopy (libnbd-bin), python3-libnbd. Each test has a directory of its own below the system's temporary
 one, which is removed at the end.
 """
 
@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 import unittest
+
+import nbd
 
 LATTE = None
 READY_WAIT_S = 60
@@ -316,6 +318,43 @@ class CliTest(CliCase):
         second = self.serve("--standby", config=self.other)
         self.assertEqual(self.get(len(data), sock="b"), data[::-1])
         self.stop(second)
+
+    def test_disks_are_resized_while_they_are_served(self):
+        self.run_latte("create")
+        server = self.serve()
+        size = self.status()["disks"][0]["size_bytes"]
+        data = os.urandom(1 << 20)
+        self.put(data)
+        self.run_latte("resize", "db", str(size + 512), expect=1)
+        self.assertIn("no such disk", self.run_latte("resize", "none", "1GiB", expect=2))
+        self.run_latte("resize", "db", "big", expect=2)
+        self.assertIn(f"has {2 * size} bytes now", self.run_latte("resize", "db", str(2 * size)))
+        self.assertEqual(self.status()["disks"][0]["size_bytes"], 2 * size)
+        last = nbd.NBD()
+        last.connect_uri(self.uri())
+        self.assertEqual(last.get_size(), 2 * size)
+        self.assertEqual(bytes(last.pread(4096, 2 * size - 4096)), bytes(4096))
+        last.pwrite(data[:4096], 2 * size - 4096)
+        last.flush()
+        self.assertIn("--force", self.run_latte("resize", "db", str(size), expect=1))
+        last.shutdown()
+        self.end(server)
+        # The configuration still has the old size.
+        server = self.serve()
+        self.assertIn("its own size counts", (self.dir / "serve.err").read_text())
+        back = self.get(2 * size)
+        self.assertEqual(back[:len(data)], data)
+        self.assertEqual(back[-4096:], data[:4096])
+        self.run_latte("resize", "db", str(size // 2), "--force")
+        self.stop(server)
+        # Without a server; what was cut off is gone.
+        self.run_latte("resize", "db", str(size))
+        self.run_latte("check")
+        server = self.serve()
+        back = self.get(size)
+        self.assertEqual(back[:len(data)], data)
+        self.assertEqual(back[size // 2:], bytes(size - size // 2))
+        self.stop(server)
 
     def test_keep_going_serves_the_others(self):
         self.run_latte("create")

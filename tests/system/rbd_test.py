@@ -9,6 +9,7 @@ is not installed it ends with status 77, skipped.
 import argparse
 import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import random
@@ -162,6 +163,37 @@ class Life(RbdCase):
             self.assertEqual(bytes(client.pread(BLOCK, block * BLOCK)), stamp(block, 1))
         client.shutdown()
         server.stop()
+
+
+class Resize(RbdCase):
+    def test_image_grows_with_the_disk(self):
+        config = self.config()
+        self.latte("create", config)
+        server = self.serve(config)
+        client = connect(self.socket())
+        client.pwrite(stamp(1, 1), DISK_BYTES - BLOCK)
+        self.latte("resize", config, "db", str(2 * DISK_BYTES))
+        client.shutdown()
+        client = connect(self.socket())
+        self.assertEqual(client.get_size(), 2 * DISK_BYTES)
+        self.assertEqual(bytes(client.pread(BLOCK, DISK_BYTES)), bytes(BLOCK))
+        client.pwrite(stamp(2, 1), 2 * DISK_BYTES - BLOCK)
+        client.flush()
+        self.latte("drain", config)
+        image = subprocess.run(["rbd", "-c", CLUSTER.conf, "info", "--format", "json", f"rbd/{self.image}"],
+                               capture_output=True, check=True, text=True).stdout
+        self.assertEqual(json.loads(image)["size"], 2 * DISK_BYTES)
+        self.latte("resize", config, "db", str(DISK_BYTES), "--force")
+        self.latte("resize", config, "db", str(2 * DISK_BYTES))
+        client.shutdown()
+        server.kill()
+        server = self.serve(config)
+        client = connect(self.socket())
+        self.assertEqual(bytes(client.pread(BLOCK, 2 * DISK_BYTES - BLOCK)), bytes(BLOCK))
+        self.assertEqual(bytes(client.pread(BLOCK, DISK_BYTES - BLOCK)), stamp(1, 1))
+        client.shutdown()
+        server.stop()
+        self.latte("check", config)
 
 
 class BadInput(RbdCase):

@@ -174,6 +174,17 @@ TEST(ControlRequest, ReadsWhatThereIs) {
   using Command = ControlRequest::Command;
   EXPECT_EQ(parse_control_request("{\"command\":\"status\"}").value().command, Command::status);
   EXPECT_EQ(parse_control_request("{\"command\":\"stop\"}").value().command, Command::stop);
+  const auto resize =
+      parse_control_request(R"({"command":"resize","disk":"db","size_bytes":8192,"force":true})");
+  ASSERT_TRUE(resize) << resize.error().message;
+  EXPECT_EQ(resize.value().command, Command::resize);
+  EXPECT_EQ(resize.value().disk, "db");
+  EXPECT_EQ(resize.value().size_bytes, 8192u);
+  EXPECT_TRUE(resize.value().force);
+  for (const char* bad : {R"({"command":"resize","disk":"db"})",
+                          R"({"command":"resize","disk":"db","size_bytes":-1})",
+                          R"({"command":"resize","size_bytes":1})"})
+    EXPECT_FALSE(parse_control_request(bad)) << bad;
   const auto drain = parse_control_request("{\"command\":\"drain\",\"disk\":\"db\",\"more\":1}");
   ASSERT_TRUE(drain);
   EXPECT_EQ(drain.value().command, Command::drain);

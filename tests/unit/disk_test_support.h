@@ -58,10 +58,12 @@ inline Bytes filled(size_t length, int value) {
 /// A host with a drive and one disk, whose cloud outlives it.
 class DiskRig {
  public:
+  /// `base_bytes`: of the base image; 0: as large as the disk.
   explicit DiskRig(DiskOptions options = defaults(), uint64_t seed = 1,
-                   policy::AdmissionOptions admission = {})
+                   policy::AdmissionOptions admission = {}, uint64_t base_bytes = 0)
       : options_(std::move(options)),
         admission_(admission),
+        base_bytes_(base_bytes == 0 ? options_.size_bytes : base_bytes),
         world_(seed),
         cloud_(world_, cloud_options()) {
     make_drive();
@@ -153,7 +155,7 @@ class DiskRig {
  private:
   sim::SimCloudOptions cloud_options() const {
     sim::SimCloudOptions cloud;
-    cloud.base_bytes = options_.size_bytes;
+    cloud.base_bytes = base_bytes_;
     cloud.log_bytes = 20 * kSegmentBytes;
     return cloud;
   }
@@ -167,6 +169,7 @@ class DiskRig {
 
   DiskOptions options_;
   policy::AdmissionOptions admission_;
+  const uint64_t base_bytes_;
   sim::World world_;
   sim::SimCloud cloud_;
   std::unique_ptr<sim::SimDrive> drive_;
