@@ -105,6 +105,7 @@ Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
 /// epoch: should the device come back at the next start, its stale content is refused instead of
 /// served.
 Task<bool> HybridDisk::abandon_pool() {
+  if (storing_size_) co_return false;  // one swap at a time; it wakes us
   log::CloudSuper next = super_;
   next.generation = super_.generation + 1;
   next.epoch = next.generation;

@@ -203,6 +203,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   Task<Result<void>> shrink(uint64_t size_bytes, bool force);
   Task<Result<void>> expect_zeroes(uint64_t from, uint64_t to);
   Task<Result<void>> store_size(uint64_t size_bytes);
+  Task<Result<void>> swap_size(uint64_t size_bytes);
 
   // write_path.cc
   Task<void> acquire(Ticket& ticket);
@@ -353,6 +354,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   DeviceInfo info_;
   uint64_t block_count_;  // of the extent; clients reach info_.size_bytes of it
   bool resizing_ = false;
+  bool storing_size_ = false;  // the superblock is being swapped for that
   bool size_unknown_ = false;  // the cloud did not say whether it took a size
 
   DeviceTraffic base_traffic_;

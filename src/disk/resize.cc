@@ -174,6 +174,17 @@ Task<Result<void>> HybridDisk::expect_zeroes(uint64_t from, uint64_t to) {
 /// Swaps the superblock for one of another size. If the cloud does not say whether it did,
 /// size_unknown_ is set.
 Task<Result<void>> HybridDisk::store_size(uint64_t size_bytes) {
+  // A pool that fails swaps the superblock, too; each would undo what the other says.
+  if (abandoning_ && !pool_abandoned_)
+    co_return not_resized(Errc::busy, "its pool has failed and is being given up; try again");
+  storing_size_ = true;
+  const auto stored = co_await swap_size(size_bytes);
+  storing_size_ = false;
+  apply_work_.notify_all();
+  co_return stored;
+}
+
+Task<Result<void>> HybridDisk::swap_size(uint64_t size_bytes) {
   log::CloudSuper next = super_;
   next.size_bytes = size_bytes;
   next.extent_bytes = block_count_ * kBlockBytes;
