@@ -194,5 +194,32 @@ TEST(Resize, ACrashWhileItShrinksLeavesOneOfTheTwoSizes) {
   crash_everywhere(kSize, kSize / 4, true);
 }
 
+TEST(Resize, APoolThatFailsMeanwhileDoesNotUndoIt) {
+  for (uint64_t steps = 1; steps < 4000; steps += 1 + steps / 8) {
+    SCOPED_TRACE(steps);
+    auto rig = make_rig(steps);
+    ASSERT_EQ(rig.write(0, filled(kSize, 6)), IoStatus::ok);
+    (void)rig.world().run_for(10 * kSecond);  // all of it is in the cloud
+    std::optional<Result<void>> done;
+    const std::string name = "db";
+    Task<void> task = store(rig.host().resize(name, 2 * kSize, false), &done);
+    rig.reactor().spawn(std::move(task));
+    (void)rig.world().run_steps(steps, [&] { return done.has_value(); });
+    const bool ended = done.has_value();
+    rig.drive().die();
+    // Who writes finds out.
+    EXPECT_EQ(rig.write(0, filled(kB, 7)), IoStatus::ok);
+    (void)rig.world().run_for(60 * kSecond);
+    ASSERT_TRUE(done.has_value());
+    const uint64_t size = rig.disk().info().size_bytes;
+    ASSERT_EQ(size, done->ok() ? 2 * kSize : kSize);
+    ASSERT_EQ(rig.disk().stats().state, "degraded");
+    done.reset();
+    move_to_another_host(rig);
+    ASSERT_EQ(rig.disk().info().size_bytes, size);
+    if (ended) return;
+  }
+}
+
 }  // namespace
 }  // namespace latte::test
