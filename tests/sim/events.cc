@@ -200,7 +200,8 @@ void Scenario::hand_over() {
   if (!gone || run_.failed()) return;
   session.zombie = true;
   session.work.notify_all();
-  note_loss(disk, Loss::process, world_.now());
+  // Undecided, it may still go on here until the other machine has it: as any live take-over.
+  note_loss(disk, state == "handing-over" ? Loss::host : Loss::process, world_.now());
   if (state == "fenced" && random_.chance(1, 2)) {
     done = false;
     machine.spawn(retire_disk(&machine.host(), disk.options.name, &done));
