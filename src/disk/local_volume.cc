@@ -64,9 +64,13 @@ Task<void> LocalVolume::resize(uint64_t size_bytes) {
 
 /// Returns when every copy has followed, and nothing is under way any more for what is gone.
 Task<void> LocalVolume::change_copies(VolumeMapChange change) {
-  change.size_bytes = info_.size_bytes;
-  change.online = online_;
-  for (VolumeMapCopy* copy : copies_) co_await copy->follow(change);
+  for (VolumeMapCopy* copy : copies_) {
+    // As they are now: a change that came while one copy was waited for has told the others
+    // already.
+    change.size_bytes = info_.size_bytes;
+    change.online = online_;
+    co_await copy->follow(change);
+  }
 }
 
 void LocalVolume::set_size(uint64_t size_bytes) {
