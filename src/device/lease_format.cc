@@ -2,9 +2,9 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <cstring>
 
+#include "base/all_zero.h"
 #include "base/crc32c.h"
 
 namespace latte {
@@ -14,10 +14,6 @@ constexpr uint64_t kSuperMagic = 0x31505553'5454414cull;  // "LATTSUP1"
 constexpr uint64_t kLeaseMagic = 0x3145534c'5454414cull;  // "LATTLSE1"
 /// Most of anything that counts up: keeps sums far from overflow.
 constexpr uint64_t kMost = 1ull << 60;
-
-bool all_zero(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
-}
 
 uint32_t super_crc(SuperHeader header, std::span<const std::byte> bytes) {
   header.crc = 0;

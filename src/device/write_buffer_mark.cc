@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstring>
 
+#include "base/all_zero.h"
 #include "base/buffer.h"
 #include "base/crc32c.h"
 
@@ -15,9 +15,7 @@ enum class Copy { none, valid, damaged, other_version };
 
 Copy parse(std::span<const std::byte> bytes, BufferMark& mark) {
   std::memcpy(&mark, bytes.data(), sizeof(mark));
-  const auto all = bytes.first(sizeof(mark));
-  if (std::all_of(all.begin(), all.end(), [](std::byte b) { return b == std::byte{0}; }))
-    return Copy::none;
+  if (all_zero(bytes.first(sizeof(mark)))) return Copy::none;
   if (mark.magic != kBufferMarkMagic || mark.crc != struct_crc(mark)) return Copy::damaged;
   if (mark.version != kWriteBufferVersion) return Copy::other_version;
   const bool known = mark.state == BufferState::clean || mark.state == BufferState::in_use;

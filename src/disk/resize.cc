@@ -15,6 +15,7 @@
 
 #include <algorithm>
 
+#include "base/all_zero.h"
 #include "base/buffer.h"
 #include "base/logging.h"
 #include "disk/cloud_super.h"
@@ -28,10 +29,6 @@ constexpr TimeNs kLookNs = kMillisecond;
 constexpr TimeNs kAskAgainNs = kSecond;
 constexpr uint64_t kZeroPieceBytes = 1ull << 30;
 constexpr uint64_t kReadPieceBytes = 1u << 20;
-
-bool all_zero(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
-}
 
 }  // namespace
 

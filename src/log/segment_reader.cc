@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/all_zero.h"
 #include "runtime/sync.h"
 
 namespace latte::log {
@@ -12,10 +13,6 @@ namespace {
 constexpr size_t kFindDepth = 32;
 /// Bytes read at a time while scanning records.
 constexpr uint32_t kScanBlocks = 256;
-
-bool all_zero(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
-}
 
 struct FindState {
   explicit FindState(Reactor& reactor) : ended(reactor) {}

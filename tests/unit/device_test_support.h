@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 
+#include "base/all_zero.h"
 #include "base/buffer.h"
 #include "runtime/block_device.h"
 #include "runtime/call_on.h"
@@ -84,11 +85,7 @@ inline Buffer pattern(size_t bytes, uint64_t seed) {
     buffer.data()[i] = static_cast<std::byte>((seed * 131 + i / 512 * 17 + i % 251) & 0xff);
   return buffer;
 }
-inline bool all_zero(std::span<const std::byte> data) {
-  for (const std::byte b : data)
-    if (b != std::byte{0}) return false;
-  return true;
-}
+using latte::all_zero;
 inline bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
 }
