@@ -45,6 +45,7 @@ void Model::complete_write(WriteId id, IoStatus status, bool fua, TimeNs now_ns)
     return;
   }
   write.acked = true;
+  write.adopted = false;
   write.acked_at = tick_;
   write.ack_ns = now_ns;
   if (current) write.visible = tick_;
@@ -60,7 +61,9 @@ std::string Model::complete_flush(uint64_t begun, uint32_t session, bool to_clou
   std::erase_if(unflushed_, [&](WriteId id) {
     Write& write = writes_[id];
     const bool other_session = write.session != session && session != session_;
-    if (write.acked_at >= begun || other_session) return false;
+    // What the next host's read-back showed says nothing of what the old host's client was told.
+    const bool untold = write.adopted && session != session_;
+    if (write.acked_at >= begun || other_session || untold) return false;
     if (to_cloud && (write.foreign || write.rolled_back) && write.session == session)
       lie = fmt::format("flush was acknowledged, but the cloud does not hold {}", describe(id));
     write.flushed = true;
@@ -78,7 +81,8 @@ std::string Model::describe(WriteId id) const {
       "write {} ({} sectors {}+{}, session {}, submitted {:.3f} ms, {}{}{}{})", id,
       write.zero ? "zero" : "data", write.first, write.count, write.session,
       static_cast<double>(write.submit_ns) / 1e6,
-      write.acked ? fmt::format("acknowledged {:.3f} ms", static_cast<double>(write.ack_ns) / 1e6)
+      write.adopted ? "not acknowledged but shown by a read-back"
+      : write.acked ? fmt::format("acknowledged {:.3f} ms", static_cast<double>(write.ack_ns) / 1e6)
       : write.failed ? "failed"
                      : "not acknowledged",
       write.flushed ? ", flushed" : "", write.rolled_back ? ", rolled back" : "",

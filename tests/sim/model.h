@@ -43,6 +43,7 @@ struct Write {
   uint64_t count = 0;
   bool zero = false;
   bool acked = false;
+  bool adopted = false;  ///< `acked` only because a read-back showed it; its client was not told
   bool failed = false;
   bool flushed = false;      ///< covered by a completed flush, or FUA
   bool rolled_back = false;  ///< a read-back showed that it is gone somewhere

@@ -233,7 +233,7 @@ void Model::adopt(uint64_t sector, WriteId seen, Loss loss,
   Write& write = writes_[id];
   if (write.ended == UINT64_MAX) write.ended = tick_;
   if (!write.acked) {
-    write.acked = true;
+    write.acked = write.adopted = true;
     write.acked_at = tick_;
     unflushed_.push_back(id);
   }
