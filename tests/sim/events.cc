@@ -200,8 +200,9 @@ void Scenario::hand_over() {
   if (!gone || run_.failed()) return;
   session.zombie = true;
   session.work.notify_all();
-  // Undecided, it may still go on here until the other machine has it: as any live take-over.
-  note_loss(disk, state == "handing-over" ? Loss::host : Loss::process, world_.now());
+  // Undecided, it may still go on here until the other machine has it: as any live take-over. Failed,
+  // it was not given up, and what only this host has is lost to others.
+  note_loss(disk, state == "fenced" ? Loss::process : Loss::host, world_.now());
   if (state == "fenced" && random_.chance(1, 2)) {
     done = false;
     machine.spawn(retire_disk(&machine.host(), disk.options.name, &done));
