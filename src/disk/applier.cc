@@ -214,19 +214,18 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
 Task<bool> HybridDisk::write_runs(const std::vector<ApplyItem>& items,
                                   std::span<const std::byte> bytes) {
   IoGroup group(reactor_);
+  std::vector<iovec> iov(items.size());
   for (size_t i = 0; i < items.size();) {
-    std::vector<iovec> iov;
     size_t run = 0;
     while (i + run < items.size() && run < kApplyRunBlocks &&
            items[i + run].lba == items[i].lba + run) {
       const auto block =
           bytes.subspan(size_t{items[i + run].offset_blocks} * kBlockBytes, kBlockBytes);
-      iov.push_back({const_cast<std::byte*>(block.data()), kBlockBytes});
+      iov[i + run] = {const_cast<std::byte*>(block.data()), kBlockBytes};
       ++run;
     }
     ++group.running;
-    reactor_.spawn(
-        write_member(group, items[i].lba.value * kBlockBytes, std::move(iov), run * kBlockBytes));
+    reactor_.spawn(write_member(group, items[i].lba.value * kBlockBytes, {&iov[i], run}));
     i += run;
     while (group.running >= kApplyDepth) co_await group.ended.wait();
   }
@@ -236,14 +235,13 @@ Task<bool> HybridDisk::write_runs(const std::vector<ApplyItem>& items,
   co_return false;
 }
 
-Task<void> HybridDisk::write_member(IoGroup& group, uint64_t offset, std::vector<iovec> iov,
-                                    uint64_t length) {
+Task<void> HybridDisk::write_member(IoGroup& group, uint64_t offset, std::span<iovec> blocks) {
   IoRequest request;
   request.op = IoOp::write;
   request.offset = offset;
-  request.length = length;
-  request.iov = iov.data();
-  request.iov_count = static_cast<uint32_t>(iov.size());
+  request.length = blocks.size() * kBlockBytes;
+  request.iov = blocks.data();
+  request.iov_count = static_cast<uint32_t>(blocks.size());
   const IoStatus status = co_await base_.io(request);
   if (status != IoStatus::ok) group.status = status;
   --group.running;

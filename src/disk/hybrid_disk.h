@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <memory_resource>
 #include <string>
 #include <vector>
 
@@ -69,9 +70,9 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   /// Error: io, where a failed pool holds what neither it nor the cloud has for good.
   Task<Result<void>> stop();
   /// Everything into the cloud, then gives the disk up: afterwards it is fenced here, and nobody's.
-  /// Clients' requests are held for the last step, and go on here if it fails. If the cloud does not
-  /// tell whether it did, an error is returned, and they are held until it tells. Errors: invalid
-  /// (not online), io (the cloud), busy (taken over meanwhile).
+  /// Clients' requests are held for the last step, and go on here if it fails. If the cloud does
+  /// not tell whether it did, an error is returned, and they are held until it tells. Errors:
+  /// invalid (not online), io (the cloud), busy (taken over meanwhile).
   Task<Result<void>> hand_over();
   /// Another size from now on; what the disk gains reads as zeroes. Smaller only if nothing is in
   /// use behind the new end, or by `force`. Errors: invalid (not online, the size, data behind the
@@ -313,7 +314,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   Task<bool> read_for_apply(const log::LogStream::ChainSegment& segment,
                             std::vector<ApplyItem>& items, std::span<std::byte> bytes);
   Task<bool> write_runs(const std::vector<ApplyItem>& items, std::span<const std::byte> bytes);
-  Task<void> write_member(IoGroup& group, uint64_t offset, std::vector<iovec> iov, uint64_t length);
+  Task<void> write_member(IoGroup& group, uint64_t offset, std::span<iovec> blocks);
   Task<bool> apply_zeroes(const std::vector<log::Entry>& zeroes);
 
   // cloud_trim.cc
@@ -396,6 +397,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   Seq last_local_seq_;            // highest local seq completed
   mutable Seq contiguous_floor_;  // contiguous_seq() never goes below what it once was
   uint64_t dirty_bytes_ = 0;
+  std::pmr::unsynchronized_pool_resource ship_memory_;  // of batches, kept from one to the next
   struct LagSample {
     log::LogPosition end;
     TimeNs time_ns;

@@ -19,14 +19,16 @@ struct HybridDisk::ShipItem {
 
 // A piece of the pool's log on its way to the cloud.
 struct HybridDisk::ShipBatch {
+  explicit ShipBatch(std::pmr::memory_resource* memory) : items(memory) {}
+
   Buffer bytes;
   log::LogPosition end;  // shipped_ once the batch is durable
   Seq last_seq;
-  uint64_t data_bytes = 0;     // as counted in dirty_bytes_
-  bool damaged = false;        // put together from the index: seqs out of order
-  std::deque<ShipItem> items;  // stable addresses
-  size_t admitted = 0;         // of the items, queued for the cloud log
-  size_t finished = 0;         // durable there and installed
+  uint64_t data_bytes = 0;          // as counted in dirty_bytes_
+  bool damaged = false;             // put together from the index: seqs out of order
+  std::pmr::deque<ShipItem> items;  // stable addresses
+  size_t admitted = 0;              // of the items, queued for the cloud log
+  size_t finished = 0;              // durable there and installed
 };
 
 }  // namespace latte

@@ -148,7 +148,7 @@ Task<void> HybridDisk::wake_shipper_at(TimeNs due_ns) {
 }
 
 Task<bool> HybridDisk::ship_once() {
-  ShipBatch batch;
+  ShipBatch batch(&ship_memory_);
   const TimeNs start_ns = reactor_.now();
   const bool loaded = co_await load_ship_batch(batch);
   if (!loaded) co_return false;
