@@ -25,10 +25,9 @@ void BlockIndex::grow(uint64_t block_count) {
 uint32_t BlockIndex::locate(const Region& region, uint16_t key) const {
   if (region.used == 0) return region.capacity;
   uint32_t at = home(key, region.capacity);
-  for (uint32_t probes = 0; probes < region.capacity; ++probes) {
-    const uint64_t slot = region.slots[at];
-    if (slot == kFree) return region.capacity;
-    if (slot >> 48 == key) return at;
+  while (region.slots[at] != kFree) {
+    if (region.slots[at] >> 48 == key) return at;
+    if (maps_directly(region)) break;
     if (++at == region.capacity) at = 0;
   }
   return region.capacity;
@@ -83,10 +82,10 @@ bool BlockIndex::any_in(Lba first, uint64_t count) const {
 }
 
 void BlockIndex::remove_slot(Region& region, uint32_t at) {
-  // Backward-shift deletion: no tombstones, so probe lengths never degrade.
   region.slots[at] = kFree;
   uint32_t next = at;
-  for (uint32_t steps = 1; steps < region.capacity; ++steps) {
+  // Backward-shift deletion: no tombstones, so probe lengths never degrade.
+  while (!maps_directly(region)) {
     next = next + 1 == region.capacity ? 0 : next + 1;
     const uint64_t slot = region.slots[next];
     if (slot == kFree) break;

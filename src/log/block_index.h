@@ -36,8 +36,7 @@ class BlockIndex {
       const uint64_t slot = region.slots[at];
       if (slot == kFree) return kNone;
       if (slot >> 48 == key) return slot & kAddressMask;
-      if (region.used == region.capacity && at == wrapped_before(key, region.capacity))
-        return kNone;
+      if (maps_directly(region)) return kNone;
     }
   }
   /// Stores `address` (below kNone) for `lba`. Returns the former address, or kNone.
@@ -78,10 +77,8 @@ class BlockIndex {
     const auto mixed = static_cast<uint16_t>(key * 40503u);
     return static_cast<uint32_t>((uint64_t{mixed} * capacity) >> 16);
   }
-  static uint32_t wrapped_before(uint16_t key, uint32_t capacity) {
-    const uint32_t start = home(key, capacity);
-    return start == 0 ? capacity - 1 : start - 1;
-  }
+  /// A slot for every key, each at its home: nothing is looked for or moved beyond it.
+  static bool maps_directly(const Region& region) { return region.capacity == kRegionBlocks; }
   void grow(Region& region);
   void remove_slot(Region& region, uint32_t at);
   uint32_t locate(const Region& region, uint16_t key) const;

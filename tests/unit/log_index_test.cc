@@ -78,6 +78,19 @@ TEST(BlockIndex, ErasesRangesAndSaysWhatWasThere) {
   }
 }
 
+TEST(BlockIndex, AFullRegionIsEmptiedAndFilledAgain) {
+  constexpr uint64_t kRegion = 1u << 16;
+  BlockIndex index(2 * kRegion);
+  for (uint64_t lba = 0; lba < kRegion; ++lba) index.set(Lba(lba), lba + 1);
+  for (uint64_t lba = 0; lba < kRegion; lba += 2) ASSERT_EQ(index.erase(Lba(lba)), lba + 1);
+  for (uint64_t lba = 0; lba < kRegion; ++lba)
+    ASSERT_EQ(index.find(Lba(lba)), lba % 2 == 0 ? BlockIndex::kNone : lba + 1) << lba;
+  for (uint64_t lba = 0; lba < kRegion; ++lba)
+    ASSERT_EQ(index.set(Lba(lba), lba), lba % 2 == 0 ? BlockIndex::kNone : lba + 1) << lba;
+  for (uint64_t lba = kRegion; lba-- > 0;) ASSERT_EQ(index.erase(Lba(lba)), lba) << lba;
+  ASSERT_EQ(index.size(), 0u);
+}
+
 TEST(BlockIndex, AnIndexedBlockCostsAtMost16Bytes) {
   BlockIndex index(1u << 18);
   for (uint64_t lba = 0; lba < 1u << 18; ++lba) {
