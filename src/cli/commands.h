@@ -51,9 +51,15 @@ struct ReplayArguments {
   unsigned jobs = 0;
 };
 
+/// `latte trace record`.
+struct TraceArguments {
+  std::string file{};
+  uint32_t seconds = 60;
+};
+
 struct Arguments {
   std::string config_file;
-  std::string disk;             ///< drain (empty: all), takeover and handover
+  std::string disk;             ///< drain (empty: all), takeover, handover, resize, trace record
   bool json = false;            ///< status, replay
   bool keep_going = false;      ///< serve
   bool replace = false;         ///< likewise
@@ -65,6 +71,7 @@ struct Arguments {
   std::string volume_size{};    ///< as it was written
   ModelCommand model{};         ///< model
   ReplayArguments replay{};     ///< replay
+  TraceArguments trace{};       ///< trace record
 };
 
 int run_create(const Arguments& arguments);
@@ -78,6 +85,7 @@ int run_handover(const Arguments& arguments);
 int run_resize(const Arguments& arguments);
 int run_volume(const Arguments& arguments);
 int run_model(const Arguments& arguments);
+int run_trace(const Arguments& arguments);
 
 /// The configuration; from here on the log has its level. Errors: as load_config().
 Result<Config> read_config(const Arguments& arguments);

@@ -225,4 +225,22 @@ EXIT STATUS
 EXAMPLE
   latte replay disk.csv.zst --size 10%,25%,1GiB --policy lru,s3fifo,ours --html report.html)"};
 
+const CommandHelp kTraceHelp = {
+    "Record what clients ask of a disk that is served",
+    R"(`record` asks the running server over control.socket for every request that clients make of a disk,
+hybrid or local, over NBD or vhost-user-blk, and writes them to FILE as a trace that `latte replay` reads:
+timestamp_us,op,offset_bytes,length_bytes. No data is recorded. A signal ends it early, and the file is
+whole. Write-zeroes count as discards; where requests of one microsecond meet, the later one gets the next.
+A disk that comes to this host meanwhile (`latte takeover`) is recorded from then on. While nobody records,
+a disk does no more than look whether somebody does.
+
+EXIT STATUS
+  0   done
+  1   no server answers, it has no room for all requests, or FILE can't be written
+  2   wrong usage or configuration, or FILE exists
+
+EXAMPLE
+  latte trace record -c run.toml db monday.csv.zst --seconds 3600
+  latte replay monday.csv.zst --size 10%,25%)"};
+
 }  // namespace latte

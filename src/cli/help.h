@@ -20,5 +20,6 @@ extern const CommandHelp kResizeHelp;
 extern const CommandHelp kVolumeHelp;
 extern const CommandHelp kModelHelp;
 extern const CommandHelp kReplayHelp;
+extern const CommandHelp kTraceHelp;
 
 }  // namespace latte

@@ -9,6 +9,7 @@
 #include "base/logging.h"
 #include "cli/commands.h"
 #include "cli/help.h"
+#include "control/control_request.h"
 #include "device/rbd_cloud_volume.h"
 
 namespace latte {
@@ -95,6 +96,18 @@ void add_model_actions(CLI::App& sub, ModelCommand& model) {
   fit->callback([&model] { model.action = ModelCommand::Action::fit; });
 }
 
+void add_trace_actions(CLI::App& sub, Arguments& arguments) {
+  sub.require_subcommand(1);
+  CLI::App* record = sub.add_subcommand("record", "Write down what clients ask of a disk");
+  add_config(*record, arguments);
+  record->add_option("DISK", arguments.disk, "Its name")->required();
+  record->add_option("FILE", arguments.trace.file, "A new file; .zst and .gz are packed")
+      ->required();
+  record->add_option("--seconds", arguments.trace.seconds, "For so long")
+      ->check(CLI::Range(1u, kMaxRecordSeconds))
+      ->capture_default_str();
+}
+
 void add_replay_options(CLI::App& sub, Arguments& arguments) {
   ReplayArguments& replay = arguments.replay;
   sub.add_option("TRACE", replay.traces, "Files with traces")->required();
@@ -136,7 +149,7 @@ int run(int argc, char** argv) {
       {"check", run_check, kCheckHelp},          {"takeover", run_takeover, kTakeoverHelp},
       {"handover", run_handover, kHandoverHelp}, {"resize", run_resize, kResizeHelp},
       {"volume", run_volume, kVolumeHelp},       {"model", run_model, kModelHelp},
-      {"replay", run_replay, kReplayHelp},
+      {"replay", run_replay, kReplayHelp},       {"trace", run_trace, kTraceHelp},
   };
   CLI::App app(kMainHelp.summary, "latte");
   app.footer(kMainHelp.details);
@@ -154,6 +167,8 @@ int run(int argc, char** argv) {
       add_model_actions(*sub, arguments.model);
     else if (name == "replay")
       add_replay_options(*sub, arguments);
+    else if (name == "trace")
+      add_trace_actions(*sub, arguments);
     else
       add_config(*sub, arguments);
     if (name == "serve") {

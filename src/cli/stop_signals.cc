@@ -45,6 +45,11 @@ void StopSignals::watch(const std::shared_ptr<State>& state) {
   ::_exit(1);
 }
 
+bool StopSignals::came() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->stop;
+}
+
 void StopSignals::wait() {
   std::unique_lock lock(state_->mutex);
   state_->changed.wait(lock, [&] { return state_->stop; });

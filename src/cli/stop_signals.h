@@ -20,6 +20,8 @@ class StopSignals {
 
   /// Returns after the first signal.
   void wait();
+  /// True after the first signal.
+  bool came() const;
 
  private:
   // The watching thread's too: it may still be at it when this object goes.

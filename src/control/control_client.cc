@@ -89,6 +89,26 @@ Result<std::string> ask_resize(const std::string& socket_path, const std::string
                                       {"force", force}});
 }
 
+Result<Recorded> ask_record(const std::string& socket_path, const std::string& disk_name,
+                            uint32_t seconds,
+                            const std::function<Result<bool>(const std::string& lines)>& take) {
+  auto socket =
+      ask(socket_path, Json{{"command", "record"}, {"disk", disk_name}, {"seconds", seconds}});
+  if (!socket) return socket.error();
+  for (;;) {
+    const auto answer = read_answer(socket.value());
+    if (!answer) return answer.error();
+    const Json& said = answer.value();
+    if (said.contains("ok"))
+      return Recorded{said.value("recorded", uint64_t{0}), said.value("lost", uint64_t{0}), true};
+    const auto lines = said.find("lines");
+    if (lines == said.end() || !lines->is_string()) continue;
+    const auto more = take(lines->get<std::string>());
+    if (!more) return more.error();
+    if (!more.value()) return Recorded{};
+  }
+}
+
 Result<void> ask_stop(const std::string& socket_path) {
   auto socket = ask(socket_path, Json{{"command", "stop"}});
   if (!socket) return socket.error();

@@ -3,6 +3,7 @@
 // Thread rule: any thread; blocks. Limits: a server that says nothing for kAnswerMs is given up.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
@@ -31,6 +32,20 @@ Result<std::string> ask_move(const std::string& socket_path, const std::string& 
 /// Lets the server resize a disk and waits; as above.
 Result<std::string> ask_resize(const std::string& socket_path, const std::string& disk_name,
                                uint64_t size_bytes, bool force);
+
+struct Recorded {
+  uint64_t requests = 0;
+  uint64_t lost = 0;   ///< requests that came faster than they could be recorded
+  bool whole = false;  ///< for the whole time; else it was ended by `take`
+};
+
+/// Lets the server record the requests of a disk for `seconds` and calls `take` with lines of a
+/// trace as they come, at least every other second, with none if there are none; false from it ends
+/// the recording, and then neither requests nor lost ones are counted. Errors: not_found (no
+/// server), io (no answer, or what the server says), those of `take`.
+Result<Recorded> ask_record(const std::string& socket_path, const std::string& disk_name,
+                            uint32_t seconds,
+                            const std::function<Result<bool>(const std::string& lines)>& take);
 
 /// Lets the server stop, as by SIGTERM, and waits until no disk is served any more (what it has
 /// locked it gives free some milliseconds later). Errors: not_found (no server), io (it does not

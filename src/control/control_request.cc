@@ -24,11 +24,12 @@ constexpr std::array<std::pair<std::string_view, VolumeCommand::Action>, 4> kAct
     {"resize", VolumeCommand::Action::resize},
 }};
 
-constexpr std::array<std::pair<std::string_view, ControlRequest::Command>, 4> kOfDisks = {{
+constexpr std::array<std::pair<std::string_view, ControlRequest::Command>, 5> kOfDisks = {{
     {"drain", ControlRequest::Command::drain},
     {"takeover", ControlRequest::Command::takeover},
     {"handover", ControlRequest::Command::handover},
     {"resize", ControlRequest::Command::resize},
+    {"record", ControlRequest::Command::record},
 }};
 
 bool flag(const Json& request, const char* key) {
@@ -80,12 +81,21 @@ Result<ControlRequest> parse_control_request(std::string_view line) {
     return Error{
         Errc::invalid,
         "the request's command is none of \"status\", \"drain\", \"takeover\", \"handover\", "
-        "\"resize\", \"volume\" and \"stop\""};
+        "\"resize\", \"record\", \"volume\" and \"stop\""};
   const std::string* disk = text_of(request, "disk");
   if (disk == nullptr || disk->empty())
     return Error{Errc::invalid, *command + " needs a disk's name: {\"command\":\"" + *command +
                                     "\",\"disk\":NAME}"};
   ControlRequest out{known->second, *disk};
+  if (out.command == ControlRequest::Command::record) {
+    const auto seconds = request.find("seconds");
+    if (seconds == request.end() || !seconds->is_number_unsigned() ||
+        seconds->get<uint64_t>() > kMaxRecordSeconds)
+      return Error{Errc::invalid, "record needs seconds, a whole number up to " +
+                                      std::to_string(kMaxRecordSeconds)};
+    out.seconds = seconds->get<uint32_t>();
+    return out;
+  }
   if (out.command != ControlRequest::Command::resize) return out;
   const auto size = request.find("size_bytes");
   if (size == request.end() || !size->is_number_unsigned())

@@ -12,12 +12,16 @@
 
 namespace latte {
 
+/// A week: longest recording of a disk's requests.
+inline constexpr uint32_t kMaxRecordSeconds = 7 * 24 * 3600;
+
 struct ControlRequest {
-  enum class Command : uint8_t { status, drain, takeover, handover, resize, volume, stop };
+  enum class Command : uint8_t { status, drain, takeover, handover, resize, record, volume, stop };
   Command command = Command::status;
-  std::string disk{};       ///< of drain, takeover, handover and resize; never empty then
+  std::string disk{};       ///< of drain, takeover, handover, resize and record; never empty then
   uint64_t size_bytes = 0;  ///< resize
   bool force = false;       ///< likewise
+  uint32_t seconds = 0;     ///< record
   VolumeCommand volume{};   ///< volume's; what is in it was not looked at beyond its types
 };
 

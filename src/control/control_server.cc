@@ -25,12 +25,29 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr auto kProgressInterval = std::chrono::seconds(1);
+// How often what was recorded is sent on. At a million requests a second their rings hold twice as
+// much.
+constexpr auto kRecordInterval = std::chrono::milliseconds(30);
+// Of a trace, in one line of the protocol, where each newline takes two bytes.
+constexpr size_t kRecordChunkBytes = kMaxLineBytes * 3 / 4;
 // Longest that somebody waits for this process's end.
 constexpr int kStopMs = 600'000;
 // After an accept() that failed for want of descriptors, another would fail at once.
 constexpr auto kAcceptPause = std::chrono::milliseconds(1000);
 
 Json error_json(const std::string& message) { return Json{{"error", message}}; }
+
+// Lines of a trace, as many at a time as the protocol's lines hold; at least once.
+Result<void> send_lines(LineSocket& socket, std::string_view lines) {
+  Result<void> sent;
+  do {
+    size_t part = lines.size();
+    if (part > kRecordChunkBytes) part = lines.rfind('\n', kRecordChunkBytes - 1) + 1;
+    sent = socket.write_json(Json{{"lines", lines.substr(0, part)}}, ControlServer::kReplyMs);
+    lines.remove_prefix(part);
+  } while (sent && !lines.empty());
+  return sent;
+}
 
 }  // namespace
 
@@ -128,6 +145,8 @@ void ControlServer::serve(LineSocket& socket) {
     return serve_move(socket, request.value(), "resizing", [&](const std::string& disk) {
       return server_.resize(disk, request.value().size_bytes, request.value().force);
     });
+  if (request && request.value().command == ControlRequest::Command::record)
+    return serve_record(socket, request.value());
   if (request && request.value().command == ControlRequest::Command::volume)
     return serve_volume(socket, request.value().volume);
   if (request && request.value().command == ControlRequest::Command::stop)
@@ -138,6 +157,36 @@ void ControlServer::serve(LineSocket& socket) {
                         kReplyMs);
   if (!sent)
     log_warning("control socket: a client did not take its answer: {}", sent.error().message);
+}
+
+void ControlServer::serve_record(LineSocket& socket, const ControlRequest& request) {
+  auto recording = server_.record(request.disk);
+  if (!recording) {
+    (void)socket.write_json(error_json(recording.error().message), kReplyMs);
+    return;
+  }
+  log_info("disk {}: its requests are recorded for {} s, as asked for on the control socket",
+           request.disk, request.seconds);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(request.seconds);
+  auto told = std::chrono::steady_clock::now();
+  Result<void> sent;
+  for (bool last = false; !last && sent;) {
+    std::this_thread::sleep_for(kRecordInterval);
+    const auto now = std::chrono::steady_clock::now();
+    last = now >= end;
+    std::string lines;
+    recording.value()->take(lines);
+    // Also without requests, now and then: so that either side notices when the other goes.
+    if (lines.empty() && now - told < kProgressInterval) continue;
+    told = now;
+    sent = send_lines(socket, lines);
+  }
+  const uint64_t lost = recording.value()->lost();
+  log_info("disk {}: {} requests were recorded, {} lost", request.disk,
+           recording.value()->recorded(), lost);
+  if (sent)
+    sent = socket.write_json(
+        Json{{"ok", true}, {"recorded", recording.value()->recorded()}, {"lost", lost}}, kReplyMs);
 }
 
 void ControlServer::serve_volume(LineSocket& socket, const VolumeCommand& command) {

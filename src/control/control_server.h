@@ -5,6 +5,9 @@
 //   {"command":"status"}              -> {"status":{...}}
 //   {"command":"drain","disk":"db"}   -> {"progress":{"done_bytes","total_bytes"}} every second,
 //   then {"ok":true}
+//   {"command":"record","disk":"db","seconds":60}
+//                                     -> {"lines":"0,R,4096,512\n..."} (a trace; docs/reference/
+//   replay.md) several times a second, then {"ok":true,"recorded":...,"lost":...}
 //   {"command":"volume","action":"ls"} and others (control_request.cc)
 //                                     -> {"progress":{}} every second, then {"volumes":[...]}
 //   {"command":"stop"}                -> {"ok":true}, then the process stops as by SIGTERM; the
@@ -13,8 +16,8 @@
 //
 // Invariants:
 //  1. Whatever a client sends or does not send, its connection ends within the limits below, but
-//     for a drain, a change of volumes or a stop, which end with what they do; a client that leaves
-//     does not stop it.
+//     for a drain, a change of volumes or a stop, which end with what they do, and a recording; a
+//     client that leaves stops only the last.
 // Thread rule: start() and stop() on one thread. A thread accepts, one more serves each connection.
 // Limits: kMaxConnections at a time, kMaxLineBytes a request, kRequestMs to send it, kReplyMs to
 // take a line.
@@ -68,6 +71,7 @@ class ControlServer {
   void serve_drain(LineSocket& socket, const std::string& disk_name);
   void serve_move(LineSocket& socket, const ControlRequest& request, const char* what,
                   const std::function<Result<std::string>(const std::string& disk)>& move);
+  void serve_record(LineSocket& socket, const ControlRequest& request);
   void serve_volume(LineSocket& socket, const VolumeCommand& command);
   void serve_stop(LineSocket& socket);
 

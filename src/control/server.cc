@@ -126,13 +126,24 @@ Result<void> Server::attach(Served& served) {
   if (disk.kind == DiskKind::local) {
     const auto volume = node_->attach_local(disk);
     if (!volume) return volume.error();
-    served.disk = served.volume = volume.value();
+    served.volume = volume.value();
+    offer(served, *served.volume);
     return {};
   }
   const auto attached = node_->attach(disk);
   if (!attached) return attached.error();
-  node_->engine().call([&] { served.disk = attached.value(); });
+  offer(served, *attached.value());
   return {};
+}
+
+void Server::offer(Served& served, BlockDevice& disk) {
+  auto& engine = node_->engine();
+  tracing_.push_back(std::make_unique<TracingDevice>(engine.reactor(), disk));
+  engine.call([&] {
+    served.tracing = tracing_.back().get();
+    served.tracing->trace_into(served.trace_ring);
+    served.disk = served.tracing;
+  });
 }
 
 Result<void> Server::listen(Served& served) {

@@ -23,8 +23,10 @@
 #include "control/config.h"
 #include "control/node.h"
 #include "control/status.h"
+#include "control/trace_recording.h"
 #include "control/volume_command.h"
 #include "control/workers.h"
+#include "device/tracing_device.h"
 #include "disk/host.h"
 #include "frontend/nbd_server.h"
 #include "frontend/vhost_user_server.h"
@@ -65,6 +67,9 @@ class Server {
   /// again. Errors: not_found, busy (another move is under way), as Host::resize() and
   /// VolumeSpace::resize().
   Result<std::string> resize(const std::string& disk_name, uint64_t size_bytes, bool force);
+  /// Records the requests that clients make of a disk from now on, until the recording is destroyed
+  /// (before the server). Errors: not_found, busy (a recording is under way; not served here now).
+  Result<std::unique_ptr<TraceRecording>> record(const std::string& disk_name);
   const Config& config() const { return config_; }
   /// Makes, lists, removes or resizes volumes (docs/reference/cli.md, latte volume); a guest of a
   /// volume that is served learns its new size at once. Errors: busy (stopping), as VolumeSpace's.
@@ -73,9 +78,11 @@ class Server {
  private:
   struct Served {
     const DiskConfig* config = nullptr;
-    BlockDevice* disk = nullptr;
-    LocalVolume* volume = nullptr;   // the disk, if it is a local one
-    std::unique_ptr<NbdServer> nbd;  // either may be null
+    BlockDevice* disk = nullptr;  // what the front ends serve: the disk, behind `tracing`
+    TracingDevice* tracing = nullptr;
+    std::shared_ptr<IoTraceRing> trace_ring;  // while a recording is under way
+    LocalVolume* volume = nullptr;            // the disk, if it is a local one
+    std::unique_ptr<NbdServer> nbd;           // either may be null
     std::unique_ptr<VhostUserServer> vhost;
     std::string error;     // why it is not served
     bool standby = false;  // another host's, and meant to be
@@ -88,6 +95,8 @@ class Server {
   void start_front_ends(Served& served);
   Result<void> serve_disk(Served& served);
   Result<void> attach(Served& served);
+  void offer(Served& served, BlockDevice& disk);
+  void stop_recording(Served& served);
   Result<void> listen(Served& served);
   Result<void> listen_nbd(Served& served);
   Result<void> listen_vhost(Served& served);
@@ -104,7 +113,8 @@ class Server {
   // it.
   std::unique_ptr<Node> node_;
   std::unique_ptr<Workers> workers_;
-  std::unique_ptr<Advisor> advisor_;  // if a disk has one
+  std::unique_ptr<Advisor> advisor_;                     // if a disk has one
+  std::vector<std::unique_ptr<TracingDevice>> tracing_;  // of disks that were retired, too
   std::vector<Served> disks_;
   std::atomic<bool> stopping_{false};
   bool stopped_ = false;

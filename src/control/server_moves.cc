@@ -53,7 +53,7 @@ Result<std::string> Server::take_over(Served& served) {
   const Result<void> retired = node_->engine().call([&] { return node_->host().retire(name); });
   if (!retired) return retired.error();
   node_->engine().call([&] {
-    served.disk = nullptr;
+    served.disk = served.tracing = nullptr;
     served.nbd.reset();
     served.vhost.reset();
   });
@@ -109,7 +109,7 @@ Result<std::string> Server::hand_over(const std::string& disk_name) {
       node_->engine().call([&] { return node_->host().retire(disk_name); });
   if (!retired) log_warning("{}", retired.error().message);
   node_->engine().call([&] {
-    served.disk = nullptr;
+    served.disk = served.tracing = nullptr;
     served.nbd.reset();
     served.vhost.reset();
     served.standby = true;

@@ -45,12 +45,16 @@ std::vector<VhostLane> Workers::lanes_of(const std::string& name, BlockDevice& d
         auto local = std::make_unique<LocalVolumeLane>(here, home, *volume, *worker.pool);
         lane.local = local.get();
         lane.device = std::move(local);
+        lane.tracing = std::make_unique<TracingDevice>(here, *lane.device);
       } else {
         auto remote = std::make_unique<RemoteDevice>(here, home, disk);
         lane.remote = remote.get();
         lane.device = std::move(remote);
       }
-      lanes.push_back({&here, lane.device.get()});
+      if (lane.tracing)
+        lanes.push_back({&here, lane.tracing.get()});
+      else
+        lanes.push_back({&here, lane.device.get()});
     }
   });
   const auto first = static_cast<ptrdiff_t>(disks_++ % lanes.size());
@@ -63,6 +67,28 @@ void Workers::set_size(const std::string& name, uint64_t size_bytes) {
     worker.thread->call([&] {
       for (const Lane& lane : worker.lanes)
         if (lane.name == name && lane.remote != nullptr) lane.remote->set_size(size_bytes);
+    });
+  }
+}
+
+std::vector<std::shared_ptr<IoTraceRing>> Workers::start_trace(const std::string& name) {
+  std::vector<std::shared_ptr<IoTraceRing>> rings;
+  for (Worker& worker : workers_) {
+    auto ring = std::make_shared<IoTraceRing>();
+    worker.thread->call([&] {
+      for (const Lane& lane : worker.lanes)
+        if (lane.name == name && lane.tracing) lane.tracing->trace_into(ring);
+    });
+    rings.push_back(std::move(ring));
+  }
+  return rings;
+}
+
+void Workers::stop_trace(const std::string& name) {
+  for (Worker& worker : workers_) {
+    worker.thread->call([&] {
+      for (const Lane& lane : worker.lanes)
+        if (lane.name == name && lane.tracing) lane.tracing->trace_into(nullptr);
     });
   }
 }

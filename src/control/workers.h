@@ -19,7 +19,9 @@
 #include "control/config.h"
 #include "control/engine_thread.h"
 #include "device/file_device.h"
+#include "device/io_trace_ring.h"
 #include "device/remote_device.h"
+#include "device/tracing_device.h"
 #include "disk/local_volume_lane.h"
 #include "disk/stats.h"
 #include "frontend/vhost_user_server.h"
@@ -38,6 +40,10 @@ class Workers {
   std::vector<VhostLane> lanes_of(const std::string& name, BlockDevice& disk, LocalVolume* volume);
   /// Tells the lanes of a hybrid disk its new size.
   void set_size(const std::string& name, uint64_t size_bytes);
+  /// Notes the requests that a local disk's lanes get here, each worker's in a ring of its own. Any
+  /// other disk's pass the engine's reactor, and are noted there.
+  std::vector<std::shared_ptr<IoTraceRing>> start_trace(const std::string& name);
+  void stop_trace(const std::string& name);
   /// Adds what the workers did to the disks' statistics.
   void add_requests(HostStats& stats);
   /// Ends the threads and whatever still was under way on them. Twice is fine.
@@ -47,8 +53,9 @@ class Workers {
   struct Lane {
     std::string name;
     std::unique_ptr<BlockDevice> device;
-    LocalVolumeLane* local = nullptr;  // device, if it is one
-    RemoteDevice* remote = nullptr;    // likewise
+    LocalVolumeLane* local = nullptr;        // device, if it is one
+    std::unique_ptr<TracingDevice> tracing;  // in front of local
+    RemoteDevice* remote = nullptr;          // device, if it is one
   };
   struct Worker {
     std::unique_ptr<EngineThread> thread;  // its reactor outlives what is below

@@ -77,6 +77,11 @@ class CliCase(unittest.TestCase):
         self.assertEqual(done.returncode, expect, f"{command}: {done.stdout}\n{done.stderr}")
         return done.stdout + done.stderr
 
+    def run_latte_words(self, *words, expect=0):
+        done = subprocess.run([LATTE, *words], capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(done.returncode, expect, f"{words}: {done.stdout}\n{done.stderr}")
+        return done.stdout + done.stderr
+
     def serve(self, *more, config=None):
         err = open(self.dir / "serve.err", "w")
         self.addCleanup(err.close)
@@ -355,6 +360,51 @@ class CliTest(CliCase):
         self.assertEqual(back[:len(data)], data)
         self.assertEqual(back[size // 2:], bytes(size - size // 2))
         self.stop(server)
+
+    def test_requests_are_recorded_and_replayed(self):
+        self.run_latte("create")
+        server = self.serve()
+        trace = self.dir / "t.csv.zst"
+        record = [LATTE, "trace", "record", "-c", str(self.config), "db", str(trace), "--seconds", "600"]
+        recording = subprocess.Popen(record, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(self.end, recording)
+        while "recorded for 600 s" not in (self.dir / "serve.err").read_text():
+            time.sleep(0.02)
+            self.assertIsNone(recording.poll(), recording.returncode)
+        self.assertIn("recording is under way", self.run_latte_words(
+            "trace", "record", "-c", str(self.config), "db", str(self.dir / "u.csv"), expect=1))
+        client = nbd.NBD()
+        client.connect_uri(self.uri())
+        for i in range(64):
+            client.pwrite(bytes([i]) * 4096, i * 4096)
+            client.pread(4096, i * 4096)
+        client.trim(8192, 0)
+        client.flush()
+        client.shutdown()
+        time.sleep(0.3)
+        recording.send_signal(signal.SIGINT)
+        out, err = recording.communicate(timeout=30)
+        self.assertEqual(recording.returncode, 0, err)
+        self.assertIn(f"disk db: 130 requests in {trace}", out)
+        replayed = json.loads(self.run_latte_words("replay", str(trace), "--policy", "lru", "--json"))
+        self.assertEqual(replayed["traces"][0]["requests"], 128)  # the discard and the flush don't count
+        self.assertEqual(replayed["traces"][0]["footprint_blocks"], 64)
+        self.assertIn("choose another name", self.run_latte_words(
+            "trace", "record", "-c", str(self.config), "db", str(trace), expect=2))
+        self.assertIn("no such disk", self.run_latte_words(
+            "trace", "record", "-c", str(self.config), "none", str(self.dir / "v"), expect=2))
+        # It ends with the server, too, and what there is is whole.
+        recording = subprocess.Popen(record[:-3] + [str(self.dir / "w.gz"), "--seconds", "600"],
+                                     stderr=subprocess.PIPE, text=True)
+        self.addCleanup(self.end, recording)
+        time.sleep(0.5)
+        self.get(4096)
+        time.sleep(0.3)
+        self.stop(server)
+        self.assertEqual(recording.wait(timeout=30), 1)
+        self.assertIn("the server", recording.communicate()[1])
+        replayed = json.loads(self.run_latte_words("replay", str(self.dir / "w.gz"), "--policy", "lru", "--json"))
+        self.assertGreater(replayed["traces"][0]["requests"], 0)
 
     def test_keep_going_serves_the_others(self):
         self.run_latte("create")

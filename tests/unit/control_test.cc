@@ -185,6 +185,13 @@ TEST(ControlRequest, ReadsWhatThereIs) {
                           R"({"command":"resize","disk":"db","size_bytes":-1})",
                           R"({"command":"resize","size_bytes":1})"})
     EXPECT_FALSE(parse_control_request(bad)) << bad;
+  const auto record = parse_control_request(R"({"command":"record","disk":"db","seconds":7})");
+  ASSERT_TRUE(record) << record.error().message;
+  EXPECT_EQ(record.value().seconds, 7u);
+  for (const char* bad : {R"({"command":"record","disk":"db"})",
+                          R"({"command":"record","disk":"db","seconds":604801})",
+                          R"({"command":"record","disk":"db","seconds":"7"})"})
+    EXPECT_FALSE(parse_control_request(bad)) << bad;
   const auto drain = parse_control_request("{\"command\":\"drain\",\"disk\":\"db\",\"more\":1}");
   ASSERT_TRUE(drain);
   EXPECT_EQ(drain.value().command, Command::drain);
