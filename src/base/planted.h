@@ -39,6 +39,7 @@ enum class Planted {
   replay_out_of_order,
   admit_stale_fetch,
   dispatch_unchecked,
+  snapshot_without_hold,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -69,6 +70,7 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::replay_out_of_order, std::string_view("replay_out_of_order")},
     std::pair{Planted::admit_stale_fetch, std::string_view("admit_stale_fetch")},
     std::pair{Planted::dispatch_unchecked, std::string_view("dispatch_unchecked")},
+    std::pair{Planted::snapshot_without_hold, std::string_view("snapshot_without_hold")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

@@ -21,6 +21,8 @@ namespace latte {
 /// whole.
 using SuperBytes = std::array<std::byte, kBlockBytes>;
 
+class CloudSnapshots;
+
 class CloudVolume {
  public:
   virtual ~CloudVolume() = default;
@@ -44,6 +46,8 @@ class CloudVolume {
   /// This volume writes no more, and says so where the next owner would otherwise take that by
   /// force. Call it when nothing is under way. Errors: io; the next owner uses force then.
   virtual Task<Result<void>> release() { co_return Result<void>(); }
+  /// Snapshots of this volume; null if the service has none.
+  virtual CloudSnapshots* snapshots() { return nullptr; }
 };
 
 }  // namespace latte

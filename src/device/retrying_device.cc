@@ -7,6 +7,7 @@ namespace {
 
 constexpr TimeNs kFirstBackoffNs = 10 * kMillisecond;
 constexpr TimeNs kMaxBackoffNs = kSecond;
+constexpr TimeNs kHoldLookNs = kMillisecond / 2;
 
 /// Errors that trying again can't mend.
 bool final_status(IoStatus status) {
@@ -18,7 +19,11 @@ bool final_status(IoStatus status) {
 
 RetryingDevice::RetryingDevice(Reactor& reactor, BlockDevice& below, DeviceTraffic& traffic,
                                TimeNs read_limit_ns)
-    : reactor_(reactor), below_(below), traffic_(traffic), read_limit_ns_(read_limit_ns) {}
+    : reactor_(reactor),
+      below_(below),
+      traffic_(traffic),
+      read_limit_ns_(read_limit_ns),
+      let_go_(reactor) {}
 
 bool RetryingDevice::submit(IoRequest& request) {
   reactor_.spawn(run(request));
@@ -31,10 +36,13 @@ Task<void> RetryingDevice::run(IoRequest& request) {
   waiting_.push_back(waiting);
   TimeNs backoff_ns = kFirstBackoffNs;
   IoStatus status = IoStatus::ok;
+  const bool is_read = request.op == IoOp::read;
+  const bool changes = !is_read && request.op != IoOp::flush;
+  while (changes && held_ && !stopping_) co_await let_go_.wait();
+  waiting.writes = changes;
   for (;;) {
     IoRequest attempt;
     attempt.ask_as(request, request.offset);
-    const bool is_read = request.op == IoOp::read;
     if (is_read) {
       ++traffic_.reads;
       traffic_.read_bytes += request.length;
@@ -62,7 +70,28 @@ Task<void> RetryingDevice::run(IoRequest& request) {
   reactor_.schedule(request.waiter);
 }
 
-void RetryingDevice::stop() { stopping_ = true; }
+void RetryingDevice::stop() {
+  stopping_ = true;
+  let_go_.notify_all();
+}
+
+bool RetryingDevice::writing() const {
+  bool any = false;
+  waiting_.for_each([&](const Waiting& one) { any |= one.writes; });
+  return any;
+}
+
+Task<bool> RetryingDevice::hold_writes(TimeNs deadline_ns) {
+  held_ = true;
+  while (writing() && !stopping_ && reactor_.now() < deadline_ns)
+    co_await reactor_.sleep(kHoldLookNs);
+  co_return !writing();
+}
+
+void RetryingDevice::let_writes() {
+  held_ = false;
+  let_go_.notify_all();
+}
 
 Task<void> RetryingDevice::end_waiting() {
   LATTE_CHECK(stopping_);

@@ -30,6 +30,11 @@ class RetryingDevice final : public BlockDevice {
     return below_.extents(offset, length, out);
   }
 
+  /// From now on what would change the device waits for let_writes(). Returns when nothing of the
+  /// kind is under way any more, or false at `deadline_ns`; either way let_writes() has to follow.
+  Task<bool> hold_writes(TimeNs deadline_ns);
+  void let_writes();
+
   /// From now on failed requests are not tried again; they end in IoStatus::stopped.
   void stop();
   /// After stop(): waits for what is under way, at most kStopWaitNs; then ends it.
@@ -42,7 +47,9 @@ class RetryingDevice final : public BlockDevice {
  private:
   struct Waiting : ListNode {
     TimeNs since_ns = 0;
+    bool writes = false;  // and has begun to
   };
+  bool writing() const;
   Task<void> run(IoRequest& request);
 
   Reactor& reactor_;
@@ -50,6 +57,8 @@ class RetryingDevice final : public BlockDevice {
   DeviceTraffic& traffic_;
   TimeNs read_limit_ns_;
   bool stopping_ = false;
+  bool held_ = false;
+  WaitQueue let_go_;
   IoStatus last_error_ = IoStatus::ok;
   mutable IntrusiveList<Waiting> waiting_;  // oldest first
 };

@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "base/uuid.h"
 #include "device/cloud_limits.h"
+#include "device/cloud_snapshots.h"
 #include "device/cloud_volume.h"
 #include "disk/stats.h"
 #include "log/log_format.h"
@@ -40,7 +41,7 @@ struct DiskOptions {
   uint64_t size_bytes = 0;  ///< multiple of kBlockBytes
   Durability durability = Durability::local;
   TimeNs max_lag_ns = 2 * kSecond;
-  DispatchOptions dispatch;  ///< of reads whose blocks both tiers have
+  DispatchOptions dispatch;    ///< of reads whose blocks both tiers have
   CloudLimits cloud_limits{};  ///< of what the disk asks of its cloud volume while it is attached
 };
 inline constexpr size_t kMaxDiskNameBytes = 63;
@@ -107,6 +108,10 @@ class Host {
   Task<Result<void>> hand_over(const std::string& disk_name);
   /// HybridDisk::resize(). Errors: not_found, and its own.
   Task<Result<void>> resize(const std::string& disk_name, uint64_t size_bytes, bool force);
+  /// HybridDisk::make_snapshot() and its siblings. Errors: not_found, and theirs.
+  Task<Result<void>> make_snapshot(std::string disk_name, std::string snapshot);
+  Task<Result<void>> remove_snapshot(std::string disk_name, std::string snapshot);
+  Task<Result<std::vector<CloudSnapshot>>> list_snapshots(std::string disk_name);
   /// Lets go of a disk that is fenced here, so that take_over() and attach() can bring it back;
   /// no-op if it is not attached. Nobody may submit to it any more. Errors: exists (served here,
   /// and this host's), io.

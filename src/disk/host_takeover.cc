@@ -10,6 +10,13 @@
 #include "disk/pool.h"
 
 namespace latte {
+namespace {
+
+Error not_served(const std::string& disk_name) {
+  return Error{Errc::not_found, fmt::format("disk {}: not served here", disk_name)};
+}
+
+}  // namespace
 
 Task<Result<void>> Host::take_over(DiskOptions disk, CloudVolume& cloud, std::string* report) {
   const auto read = co_await read_super(cloud, disk);
@@ -37,16 +44,32 @@ Task<Result<void>> Host::take_over(DiskOptions disk, CloudVolume& cloud, std::st
 
 Task<Result<void>> Host::hand_over(const std::string& disk_name) {
   HybridDisk* disk = find(disk_name);
-  if (disk == nullptr)
-    co_return Error{Errc::not_found, fmt::format("disk {}: not served here", disk_name)};
+  if (disk == nullptr) co_return not_served(disk_name);
   co_return co_await disk->hand_over();
 }
 
 Task<Result<void>> Host::resize(const std::string& disk_name, uint64_t size_bytes, bool force) {
   HybridDisk* disk = find(disk_name);
-  if (disk == nullptr)
-    co_return Error{Errc::not_found, fmt::format("disk {}: not served here", disk_name)};
+  if (disk == nullptr) co_return not_served(disk_name);
   co_return co_await disk->resize(size_bytes, force);
+}
+
+Task<Result<void>> Host::make_snapshot(std::string disk_name, std::string snapshot) {
+  HybridDisk* disk = find(disk_name);
+  if (disk == nullptr) co_return not_served(disk_name);
+  co_return co_await disk->make_snapshot(std::move(snapshot));
+}
+
+Task<Result<void>> Host::remove_snapshot(std::string disk_name, std::string snapshot) {
+  HybridDisk* disk = find(disk_name);
+  if (disk == nullptr) co_return not_served(disk_name);
+  co_return co_await disk->remove_snapshot(std::move(snapshot));
+}
+
+Task<Result<std::vector<CloudSnapshot>>> Host::list_snapshots(std::string disk_name) {
+  HybridDisk* disk = find(disk_name);
+  if (disk == nullptr) co_return not_served(disk_name);
+  co_return co_await disk->list_snapshots();
 }
 
 Task<Result<void>> Host::retire(const std::string& disk_name) {

@@ -33,6 +33,7 @@
 
 #include "base/buffer.h"
 #include "device/cloud_meter.h"
+#include "device/cloud_snapshots.h"
 #include "device/cloud_volume.h"
 #include "device/metered_device.h"
 #include "device/retrying_device.h"
@@ -78,6 +79,15 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   /// use behind the new end, or by `force`. Errors: invalid (not online, the size, data behind the
   /// end), busy, io (the cloud), as CloudVolume::grow_base().
   Task<Result<void>> resize(uint64_t size_bytes, bool force);
+  /// Keeps the disk under a name in the cloud, as it is after one of its writes: all that were
+  /// acknowledged by now are in it, and none without those before it. Clients go on meanwhile.
+  /// Errors: unsupported (the cloud has no snapshots), exists, invalid (not online, the name),
+  /// busy, no_space, io.
+  Task<Result<void>> make_snapshot(std::string snapshot);
+  /// Errors: not_found, busy (something depends on it), and as above.
+  Task<Result<void>> remove_snapshot(std::string snapshot);
+  /// Oldest first. Errors: unsupported, invalid (not online), busy, damaged, io.
+  Task<Result<std::vector<CloudSnapshot>>> list_snapshots();
   /// Gives the pool back what a fenced disk has of it; the disk serves nothing more. Errors: io.
   Task<Result<void>> retire();
   bool fenced() const { return state_ == State::fenced; }
@@ -205,6 +215,14 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   Task<Result<void>> expect_zeroes(uint64_t from, uint64_t to);
   Task<Result<void>> store_size(uint64_t size_bytes);
   Task<Result<void>> swap_size(uint64_t size_bytes);
+
+  // snapshot.cc
+  Error no_snapshot(Errc code, const std::string& snapshot, const std::string& why) const;
+  Result<CloudSnapshots*> snapshot_service() const;
+  Result<CloudSnapshots*> snapshot_service(const std::string& snapshot) const;
+  Task<bool> ship_all_so_far();
+  Task<Result<void>> keep_in_cloud(CloudSnapshots& service, std::string snapshot);
+  Task<bool> hold_cloud(TimeNs deadline_ns);
 
   // write_path.cc
   Task<void> acquire(Ticket& ticket);
@@ -355,6 +373,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   DeviceInfo info_;
   uint64_t block_count_;  // of the extent; clients reach info_.size_bytes of it
   bool resizing_ = false;
+  bool snapshotting_ = false;
   bool storing_size_ = false;  // the superblock is being swapped for that
   bool size_unknown_ = false;  // the cloud did not say whether it took a size
 

@@ -43,10 +43,11 @@ Task<Result<void>> HybridDisk::resize(uint64_t size_bytes, bool force) {
                           fmt::format("a size of {} bytes is not possible: it must be a multiple "
                                       "of {}, above 0, at most {}",
                                       size_bytes, kBlockBytes, log::kMaxDiskBytes));
-  if (state_ != State::online || resizing_)
+  if (state_ != State::online)
+    co_return not_resized(Errc::invalid, "it is not online here: " + reason_);
+  if (resizing_ || snapshotting_)
     co_return not_resized(
-        resizing_ ? Errc::busy : Errc::invalid,
-        resizing_ ? "it is being resized already" : "it is not online here: " + reason_);
+        Errc::busy, resizing_ ? "it is being resized already" : "a snapshot is being made of it");
   if (size_bytes == info_.size_bytes) co_return Result<void>();
   resizing_ = true;
   Result<void> done;

@@ -67,6 +67,23 @@ bool SimCloud::swap(SimCloudVolume& handle, uint64_t expected, uint64_t next,
   return true;
 }
 
+void SimCloud::restore(const SimSnapshot& from, uint64_t generation) {
+  const auto fill = [](PageStore& store, const std::vector<PageRef>& pages) {
+    PageStore::Mode mode;
+    mode.durable = true;
+    for (size_t page = 0; page < pages.size(); ++page) {
+      if (pages[page].null()) continue;
+      const iovec vector{const_cast<std::byte*>(pages[page].data()), kBlockBytes};
+      store.write(page * kBlockBytes, kBlockBytes, {&vector, 1}, mode);
+    }
+  };
+  fill(base_, from.base);
+  fill(log_, from.log);
+  super_ = from.super;
+  has_super_ = true;
+  generation_ = generation;
+}
+
 void SimCloud::restart() {
   LATTE_CHECK(leased());
   world_.trace("{}: restarts", options_.name);
@@ -248,7 +265,8 @@ SimCloudVolume::SimCloudVolume(SimCloud& cloud, SimReactor& reactor)
       owner_(cloud.leased() ? kSharedOwner : cloud.next_owner_++),
       base_(*this, cloud.base_, cloud.options_.name + "/base@" + reactor.name()),
       log_(*this, cloud.log_, cloud.options_.name + "/log@" + reactor.name()),
-      super_(*this) {
+      super_(*this),
+      snapshots_(*this, reactor) {
   base_.connect(reactor);
   log_.connect(reactor);
   super_.connect(reactor);

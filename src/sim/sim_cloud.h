@@ -27,6 +27,7 @@
 #include "model/device_model.h"
 #include "sim/page_store.h"
 #include "sim/sim_port.h"
+#include "sim/sim_snapshots.h"
 
 namespace latte::sim {
 
@@ -66,6 +67,7 @@ class SimCloud final : private EventTarget {
   ~SimCloud();
 
   const SimCloudOptions& options() const { return options_; }
+  World& world() { return world_; }
   CloudFaults& faults() { return faults_; }
   /// Replaces latency and caps from now on.
   void set_latency(LatencyModel latency) { options_.latency = latency; }
@@ -85,6 +87,10 @@ class SimCloud final : private EventTarget {
   TimeNs fenced_at_ns() const { return fenced_at_ns_; }
   PageStore& base_store() { return base_; }
   PageStore& log_store() { return log_; }
+  /// By name. None with a lease: such services have no snapshots.
+  std::map<std::string, SimSnapshot>& snapshots() { return snapshots_; }
+  /// Fills this one, which is new, with what was kept of another: a clone, owned by whom it was.
+  void restore(const SimSnapshot& from, uint64_t generation);
   /// Writes that came from a fenced handle and were refused.
   uint64_t fenced_writes() const { return fenced_writes_; }
 
@@ -125,6 +131,7 @@ class SimCloud final : private EventTarget {
   std::map<uint64_t, LateWrite> late_;
   uint64_t next_late_ = 1;
   uint64_t fenced_writes_ = 0;
+  std::map<std::string, SimSnapshot> snapshots_;
 };
 
 /// Base image or log as one handle sees it.
@@ -184,7 +191,9 @@ class SimCloudVolume final : public CloudVolume {
   Task<Result<void>> swap_super(uint64_t expected_generation, uint64_t next_generation,
                                 const SuperBytes& next) override;
   Task<Result<void>> release() override;
+  CloudSnapshots* snapshots() override { return cloud_.leased() ? nullptr : &snapshots_; }
 
+  SimCloud& cloud() { return cloud_; }
   uint64_t generation() const { return generation_; }
   /// Another handle owns the volume by now, or is about to.
   bool fenced() const;
@@ -212,6 +221,7 @@ class SimCloudVolume final : public CloudVolume {
   CloudPort base_;
   CloudPort log_;
   CloudSuperPort super_;
+  SimSnapshots snapshots_;
   bool forced_ = false;
   bool opened_ = false;
   std::vector<SimSession*> sessions_;  // of leased_

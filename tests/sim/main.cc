@@ -38,6 +38,7 @@ struct Options {
   std::string admission = "any";
   std::string dispatch = "any";
   std::string rereads = "any";
+  std::string snapshots = "any";
   std::string seed_file;
   bool trace = false;
   bool fresh = false;
@@ -77,11 +78,12 @@ struct Search {
   Use admission = Use::any;
   Use dispatch = Use::any;
   Use rereads = Use::any;
+  Use snapshots = Use::any;
 
   RunOptions run_at(uint64_t index) const {
-    return listed.empty()
-               ? RunOptions{first + index, fence, admission, dispatch, rereads, false, spared}
-               : listed[index];
+    return listed.empty() ? RunOptions{first + index, fence,     admission, dispatch,
+                                       rereads,       snapshots, false,     spared}
+                          : listed[index];
   }
   /// REQUIRES: the seed is one of this search.
   RunOptions run_of(uint64_t seed) const {
@@ -284,6 +286,7 @@ int run_many(const Options& options) {
   search.admission = use_named(options.admission);
   search.dispatch = use_named(options.dispatch);
   search.rereads = use_named(options.rereads);
+  search.snapshots = use_named(options.snapshots);
   const auto start = WallClock::now();
   uint64_t runs = 0, operations = 0;
   const uint64_t failures = run_search(search, options.jobs, &runs, &operations);
@@ -308,6 +311,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--admission", options.admission, "none, or any (the seed says which)");
   app.add_option("--dispatch", options.dispatch, "none, or any (the seed says which)");
   app.add_option("--rereads", options.rereads, "none, or any (the seed says whether)");
+  app.add_option("--snapshots", options.snapshots, "none, or any (the seed says whether)");
   app.add_option("--plant", options.plant, "Planted bug to run with");
   app.add_flag("--plants", options.all_plants, "Hunt every planted bug; all must be found");
   app.add_flag("--fresh", options.fresh, "First seed from the clock");
@@ -334,6 +338,7 @@ int main_checked(int argc, char** argv) {
                        use_named(options.admission),
                        use_named(options.dispatch),
                        use_named(options.rereads),
+                       use_named(options.snapshots),
                        options.trace,
                        options.spared};
   return run_seed(run, false, &operations, true) ? 0 : 1;

@@ -92,6 +92,7 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
   workload = random_workload(random);
   // Drawn apart, too.
   workload.rereads = options.rereads == Use::any && Random(options.seed * 3 + 1).chance(1, 3);
+  snapshots = options.snapshots == Use::any && Random(options.seed * 5 + 1).chance(1, 3);
   may_damage = random.chance(1, 3) && !spared.damage;
   may_break_cloud = random.chance(1, 2) && !spared.cloud;
   for (uint32_t i = 0; i < count; ++i) {

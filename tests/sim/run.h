@@ -57,9 +57,11 @@ class Run {
   Workload workload;
   bool may_damage = false;       ///< this run breaks drives
   bool may_break_cloud = false;  ///< this run breaks the cloud
+  bool snapshots = false;        ///< this run makes snapshots
   std::vector<std::unique_ptr<DiskSim>> disks;
   std::vector<std::unique_ptr<Machine>> machines;
   uint32_t next_session = 1;
+  uint32_t next_snapshot = 1;
   uint64_t operations = 0;  ///< completed by clients
   std::optional<Failure> failure;
 };

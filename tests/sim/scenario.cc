@@ -263,6 +263,7 @@ void Scenario::play() {
   for (uint64_t i = 0; i < phases && !run_.failed(); ++i) {
     work(random_.between(10, 120));
     if (!run_.failed()) mend(false);
+    if (!run_.failed() && run_.snapshots && random_.chance(1, 2)) make_snapshot();
     if (!run_.failed() && any_running()) event();
   }
   if (!run_.failed()) finish();

@@ -54,6 +54,10 @@ class Scenario {
   void drain();
   void take_over(Machine& target, std::vector<DiskSim*> disks);
 
+  // snapshots.cc
+  void make_snapshot();
+  void verify_snapshot(DiskSim& disk, const std::string& name, uint64_t ordered);
+
   // faults.cc: what is broken meanwhile
   void break_cloud();
   void break_sessions(DiskSim& disk);
