@@ -57,21 +57,29 @@ struct TraceArguments {
   uint32_t seconds = 60;
 };
 
+/// `latte snapshot` and `latte clone`.
+struct SnapshotArguments {
+  std::string action{};  ///< create, list, rm
+  std::string name{};
+  std::string clone{};  ///< the new disk's name
+};
+
 struct Arguments {
   std::string config_file;
-  std::string disk;             ///< drain (empty: all), takeover, handover, resize, trace record
-  bool json = false;            ///< status, replay
-  bool keep_going = false;      ///< serve
-  bool replace = false;         ///< likewise
-  bool standby = false;         ///< likewise
-  std::string size{};           ///< resize: as it was written
-  bool force = false;           ///< resize: it may become smaller over data
-  std::string force_disk_id{};  ///< takeover: by force, of the disk with this id
-  VolumeCommand volume{};       ///< volume
-  std::string volume_size{};    ///< as it was written
-  ModelCommand model{};         ///< model
-  ReplayArguments replay{};     ///< replay
-  TraceArguments trace{};       ///< trace record
+  std::string disk;              ///< drain (empty: all), takeover, handover, resize, trace record
+  bool json = false;             ///< status, replay
+  bool keep_going = false;       ///< serve
+  bool replace = false;          ///< likewise
+  bool standby = false;          ///< likewise
+  std::string size{};            ///< resize: as it was written
+  bool force = false;            ///< resize: it may become smaller over data
+  std::string force_disk_id{};   ///< takeover: by force, of the disk with this id
+  VolumeCommand volume{};        ///< volume
+  std::string volume_size{};     ///< as it was written
+  ModelCommand model{};          ///< model
+  ReplayArguments replay{};      ///< replay
+  TraceArguments trace{};        ///< trace record
+  SnapshotArguments snapshot{};  ///< snapshot, clone
 };
 
 int run_create(const Arguments& arguments);
@@ -86,6 +94,8 @@ int run_resize(const Arguments& arguments);
 int run_volume(const Arguments& arguments);
 int run_model(const Arguments& arguments);
 int run_trace(const Arguments& arguments);
+int run_snapshot(const Arguments& arguments);
+int run_clone(const Arguments& arguments);
 
 /// The configuration; from here on the log has its level. Errors: as load_config().
 Result<Config> read_config(const Arguments& arguments);

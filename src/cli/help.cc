@@ -243,4 +243,41 @@ EXAMPLE
   latte trace record -c run.toml db monday.csv.zst --seconds 3600
   latte replay monday.csv.zst --size 10%,25%)"};
 
+const CommandHelp kSnapshotHelp = {
+    "Keep a disk as it is now under a name: create, list, rm",
+    R"(A snapshot is the disk after one of its writes: everything that was acknowledged when `create` was
+called is in it, and nothing without what was written before it. Clients go on meanwhile; what the pool has
+is shipped first, then shipping pauses for the moment that the cluster takes. A file system in it is as after
+a power cut: freeze it before (fsfreeze), or let its journal do. Only disks on rbd: have snapshots; the
+server that serves the disk must run. `latte clone` makes a disk of one.
+
+The images' own snapshots have the same name. An image's snapshot that somebody else made is left alone. A
+snapshot that clones depend on stays in the cluster for as long as they do, even when it was removed.
+
+EXIT STATUS
+  0   done
+  1   not done: the name exists or does not, the disk is not served here, the cluster does not answer
+  2   wrong usage or configuration
+
+EXAMPLES
+  latte snapshot create -c run.toml db before-upgrade
+  latte snapshot list -c run.toml db --json
+  latte snapshot rm -c run.toml db before-upgrade)"};
+
+const CommandHelp kCloneHelp = {
+    "Make a new disk out of a snapshot",
+    R"(CLONE is a disk of the configuration, on rbd: in the same pool of images, of the snapshot's size, that does
+not exist yet. It shares its data with the snapshot until it is written to. The log that the snapshot holds is
+applied to it first, which can take as long as writing that much; progress is on stderr. Nobody owns it then:
+`latte create` adopts it, or `latte takeover` through a server that stands by. No server needs to run, and the
+snapshot's disk may be served by anybody meanwhile. An interrupted clone is no disk; the next one begins anew.
+
+EXIT STATUS
+  0   made
+  1   not made: no such disk or snapshot, the images exist, the cluster does not answer
+  2   wrong usage or configuration
+
+EXAMPLE
+  latte clone -c run.toml db before-upgrade test-db && latte create -c run.toml)"};
+
 }  // namespace latte

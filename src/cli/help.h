@@ -21,5 +21,7 @@ extern const CommandHelp kVolumeHelp;
 extern const CommandHelp kModelHelp;
 extern const CommandHelp kReplayHelp;
 extern const CommandHelp kTraceHelp;
+extern const CommandHelp kSnapshotHelp;
+extern const CommandHelp kCloneHelp;
 
 }  // namespace latte

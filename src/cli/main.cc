@@ -96,6 +96,33 @@ void add_model_actions(CLI::App& sub, ModelCommand& model) {
   fit->callback([&model] { model.action = ModelCommand::Action::fit; });
 }
 
+void add_snapshot_actions(CLI::App& sub, Arguments& arguments) {
+  sub.require_subcommand(1);
+  const std::pair<const char*, const char*> items[] = {
+      {"create", "Keep the disk as it is now under a name"},
+      {"list", "List the disk's snapshots, oldest first"},
+      {"rm", "Remove a snapshot"}};
+  for (const auto& [name, summary] : items) {
+    CLI::App* child = sub.add_subcommand(name, summary);
+    add_config(*child, arguments);
+    child->add_option("DISK", arguments.disk, "Its name")->required();
+    const std::string action = name;
+    if (action == "list")
+      child->add_flag("--json", arguments.json, "Print JSON on one line");
+    else
+      child->add_option("NAME", arguments.snapshot.name, "The snapshot's name")->required();
+    child->callback([&arguments, action] { arguments.snapshot.action = action; });
+  }
+}
+
+void add_clone_options(CLI::App& sub, Arguments& arguments) {
+  add_config(sub, arguments);
+  sub.add_option("DISK", arguments.disk, "The disk that has the snapshot")->required();
+  sub.add_option("SNAPSHOT", arguments.snapshot.name, "The snapshot's name")->required();
+  sub.add_option("CLONE", arguments.snapshot.clone, "The new disk, of this configuration")
+      ->required();
+}
+
 void add_trace_actions(CLI::App& sub, Arguments& arguments) {
   sub.require_subcommand(1);
   CLI::App* record = sub.add_subcommand("record", "Write down what clients ask of a disk");
@@ -150,6 +177,7 @@ int run(int argc, char** argv) {
       {"handover", run_handover, kHandoverHelp}, {"resize", run_resize, kResizeHelp},
       {"volume", run_volume, kVolumeHelp},       {"model", run_model, kModelHelp},
       {"replay", run_replay, kReplayHelp},       {"trace", run_trace, kTraceHelp},
+      {"snapshot", run_snapshot, kSnapshotHelp}, {"clone", run_clone, kCloneHelp},
   };
   CLI::App app(kMainHelp.summary, "latte");
   app.footer(kMainHelp.details);
@@ -169,6 +197,10 @@ int run(int argc, char** argv) {
       add_replay_options(*sub, arguments);
     else if (name == "trace")
       add_trace_actions(*sub, arguments);
+    else if (name == "snapshot")
+      add_snapshot_actions(*sub, arguments);
+    else if (name == "clone")
+      add_clone_options(*sub, arguments);
     else
       add_config(*sub, arguments);
     if (name == "serve") {

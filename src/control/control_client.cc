@@ -9,8 +9,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Result<Json> read_answer(LineSocket& socket) {
-  auto line = socket.read_line(kAnswerMs);
+// A cluster has 30 s to answer.
+constexpr int kListMs = 35'000;
+
+Result<Json> read_answer(LineSocket& socket, int timeout_ms = kAnswerMs) {
+  auto line = socket.read_line(timeout_ms);
   if (!line) return Error{Errc::io, "the server at control.socket: " + line.error().message};
   Json answer = Json::parse(line.value(), nullptr, false);
   if (!answer.is_object())
@@ -87,6 +90,25 @@ Result<std::string> ask_resize(const std::string& socket_path, const std::string
                                       {"disk", disk_name},
                                       {"size_bytes", size_bytes},
                                       {"force", force}});
+}
+
+Result<std::string> ask_snapshot(const std::string& socket_path, const std::string& action,
+                                 const std::string& disk_name, const std::string& snapshot) {
+  return ask_report(
+      socket_path,
+      Json{{"command", "snapshot"}, {"action", action}, {"disk", disk_name}, {"name", snapshot}});
+}
+
+Result<Json> ask_snapshots(const std::string& socket_path, const std::string& disk_name) {
+  auto socket =
+      ask(socket_path, Json{{"command", "snapshot"}, {"action", "list"}, {"disk", disk_name}});
+  if (!socket) return socket.error();
+  const auto answer = read_answer(socket.value(), kListMs);
+  if (!answer) return answer;
+  const auto snapshots = answer.value().find("snapshots");
+  if (snapshots == answer.value().end())
+    return Error{Errc::invalid, "the server's answer has no snapshots"};
+  return Json(*snapshots);
 }
 
 Result<Recorded> ask_record(const std::string& socket_path, const std::string& disk_name,

@@ -33,6 +33,13 @@ Result<std::string> ask_move(const std::string& socket_path, const std::string& 
 Result<std::string> ask_resize(const std::string& socket_path, const std::string& disk_name,
                                uint64_t size_bytes, bool force);
 
+/// Lets the server do "create" or "rm" with a snapshot and waits; as above.
+Result<std::string> ask_snapshot(const std::string& socket_path, const std::string& action,
+                                 const std::string& disk_name, const std::string& snapshot);
+/// The snapshots of a disk: a list of {name, taken (s since 1970), size_bytes}. Errors: as above.
+Result<nlohmann::ordered_json> ask_snapshots(const std::string& socket_path,
+                                             const std::string& disk_name);
+
 struct Recorded {
   uint64_t requests = 0;
   uint64_t lost = 0;   ///< requests that came faster than they could be recorded

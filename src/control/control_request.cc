@@ -24,17 +24,40 @@ constexpr std::array<std::pair<std::string_view, VolumeCommand::Action>, 4> kAct
     {"resize", VolumeCommand::Action::resize},
 }};
 
-constexpr std::array<std::pair<std::string_view, ControlRequest::Command>, 5> kOfDisks = {{
+constexpr std::array<std::pair<std::string_view, ControlRequest::Command>, 6> kOfDisks = {{
     {"drain", ControlRequest::Command::drain},
     {"takeover", ControlRequest::Command::takeover},
     {"handover", ControlRequest::Command::handover},
     {"resize", ControlRequest::Command::resize},
     {"record", ControlRequest::Command::record},
+    {"snapshot", ControlRequest::Command::snapshot},
 }};
+
+constexpr std::array<std::pair<std::string_view, ControlRequest::SnapshotAction>, 3>
+    kSnapshotActions = {{
+        {"create", ControlRequest::SnapshotAction::create},
+        {"list", ControlRequest::SnapshotAction::list},
+        {"rm", ControlRequest::SnapshotAction::rm},
+    }};
 
 bool flag(const Json& request, const char* key) {
   const auto found = request.find(key);
   return found != request.end() && found->is_boolean() && found->get<bool>();
+}
+
+Result<ControlRequest> parse_snapshot(const Json& request, ControlRequest out) {
+  const std::string* action = text_of(request, "action");
+  const auto* known =
+      std::find_if(kSnapshotActions.begin(), kSnapshotActions.end(),
+                   [&](const auto& item) { return action != nullptr && *action == item.first; });
+  if (known == kSnapshotActions.end())
+    return Error{Errc::invalid, "snapshot needs an action: \"create\", \"list\" or \"rm\""};
+  out.action = known->second;
+  const std::string* name = text_of(request, "name");
+  if (name != nullptr) out.snapshot = *name;
+  if (out.action != ControlRequest::SnapshotAction::list && out.snapshot.empty())
+    return Error{Errc::invalid, "snapshot " + *action + " needs a name"};
+  return out;
 }
 
 Result<ControlRequest> parse_volume(const Json& request) {
@@ -81,7 +104,7 @@ Result<ControlRequest> parse_control_request(std::string_view line) {
     return Error{
         Errc::invalid,
         "the request's command is none of \"status\", \"drain\", \"takeover\", \"handover\", "
-        "\"resize\", \"record\", \"volume\" and \"stop\""};
+        "\"resize\", \"record\", \"snapshot\", \"volume\" and \"stop\""};
   const std::string* disk = text_of(request, "disk");
   if (disk == nullptr || disk->empty())
     return Error{Errc::invalid, *command + " needs a disk's name: {\"command\":\"" + *command +
@@ -96,6 +119,8 @@ Result<ControlRequest> parse_control_request(std::string_view line) {
     out.seconds = seconds->get<uint32_t>();
     return out;
   }
+  if (out.command == ControlRequest::Command::snapshot)
+    return parse_snapshot(request, std::move(out));
   if (out.command != ControlRequest::Command::resize) return out;
   const auto size = request.find("size_bytes");
   if (size == request.end() || !size->is_number_unsigned())

@@ -16,13 +16,25 @@ namespace latte {
 inline constexpr uint32_t kMaxRecordSeconds = 7 * 24 * 3600;
 
 struct ControlRequest {
-  enum class Command : uint8_t { status, drain, takeover, handover, resize, record, volume, stop };
+  enum class Command : uint8_t {
+    status,
+    drain,
+    takeover,
+    handover,
+    resize,
+    record,
+    snapshot,
+    volume,
+    stop
+  };
   Command command = Command::status;
-  std::string disk{};       ///< of drain, takeover, handover, resize and record; never empty then
+  std::string disk{};       ///< of all but status, volume and stop; never empty then
   uint64_t size_bytes = 0;  ///< resize
   bool force = false;       ///< likewise
   uint32_t seconds = 0;     ///< record
-  VolumeCommand volume{};   ///< volume's; what is in it was not looked at beyond its types
+  enum class SnapshotAction : uint8_t { create, list, rm } action = SnapshotAction::list;
+  std::string snapshot{};  ///< snapshot's name, for create and rm; what is in it was not looked at
+  VolumeCommand volume{};  ///< volume's; what is in it was not looked at beyond its types
 };
 
 /// Errors: invalid, with a message for the client.

@@ -18,6 +18,7 @@
 
 #include "base/logging.h"
 #include "control/control_request.h"
+#include "log/log_format.h"
 
 namespace latte {
 namespace {
@@ -145,6 +146,8 @@ void ControlServer::serve(LineSocket& socket) {
     return serve_move(socket, request.value(), "resizing", [&](const std::string& disk) {
       return server_.resize(disk, request.value().size_bytes, request.value().force);
     });
+  if (request && request.value().command == ControlRequest::Command::snapshot)
+    return serve_snapshot(socket, request.value());
   if (request && request.value().command == ControlRequest::Command::record)
     return serve_record(socket, request.value());
   if (request && request.value().command == ControlRequest::Command::volume)
@@ -155,6 +158,31 @@ void ControlServer::serve(LineSocket& socket) {
       socket.write_json(request ? Json{{"status", status_json(server_.snapshot())}}
                                 : error_json(request.error().message),
                         kReplyMs);
+  if (!sent)
+    log_warning("control socket: a client did not take its answer: {}", sent.error().message);
+}
+
+void ControlServer::serve_snapshot(LineSocket& socket, const ControlRequest& request) {
+  using Action = ControlRequest::SnapshotAction;
+  if (request.action == Action::create)
+    return serve_move(socket, request, "making a snapshot", [&](const std::string& disk) {
+      return server_.make_snapshot(disk, request.snapshot);
+    });
+  if (request.action == Action::rm)
+    return serve_move(socket, request, "removing a snapshot", [&](const std::string& disk) {
+      return server_.remove_snapshot(disk, request.snapshot);
+    });
+  const auto listed = server_.list_snapshots(request.disk);
+  Json snapshots = Json::array();
+  if (listed)
+    for (const CloudSnapshot& snapshot : listed.value()) {
+      const auto super = log::parse_cloud_super(snapshot.super, snapshot.name);
+      snapshots.push_back(Json{{"name", snapshot.name},
+                               {"taken", static_cast<double>(snapshot.taken_ns) / 1e9},
+                               {"size_bytes", super ? super.value().size_bytes : 0}});
+    }
+  const Result<void> sent = socket.write_json(
+      listed ? Json{{"snapshots", snapshots}} : error_json(listed.error().message), kReplyMs);
   if (!sent)
     log_warning("control socket: a client did not take its answer: {}", sent.error().message);
 }

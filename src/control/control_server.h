@@ -72,6 +72,7 @@ class ControlServer {
   void serve_move(LineSocket& socket, const ControlRequest& request, const char* what,
                   const std::function<Result<std::string>(const std::string& disk)>& move);
   void serve_record(LineSocket& socket, const ControlRequest& request);
+  void serve_snapshot(LineSocket& socket, const ControlRequest& request);
   void serve_volume(LineSocket& socket, const VolumeCommand& command);
   void serve_stop(LineSocket& socket);
 

@@ -67,6 +67,11 @@ class Server {
   /// again. Errors: not_found, busy (another move is under way), as Host::resize() and
   /// VolumeSpace::resize().
   Result<std::string> resize(const std::string& disk_name, uint64_t size_bytes, bool force);
+  /// HybridDisk::make_snapshot() and its siblings; a sentence about what was done. Errors:
+  /// not_found, invalid (local), busy, and theirs.
+  Result<std::string> make_snapshot(const std::string& disk_name, const std::string& snapshot);
+  Result<std::string> remove_snapshot(const std::string& disk_name, const std::string& snapshot);
+  Result<std::vector<CloudSnapshot>> list_snapshots(const std::string& disk_name);
   /// Records the requests that clients make of a disk from now on, until the recording is destroyed
   /// (before the server). Errors: not_found, busy (a recording is under way; not served here now).
   Result<std::unique_ptr<TraceRecording>> record(const std::string& disk_name);

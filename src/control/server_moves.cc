@@ -96,6 +96,35 @@ Result<std::string> Server::resize(const std::string& disk_name, uint64_t size_b
   return done_text;
 }
 
+Result<std::string> Server::make_snapshot(const std::string& disk_name,
+                                          const std::string& snapshot) {
+  const std::lock_guard moving(move_mutex_);
+  const auto found = begin_move(disk_name);
+  if (!found) return found.error();
+  const Result<void> made =
+      node_->engine().call([&] { return node_->host().make_snapshot(disk_name, snapshot); });
+  if (!made) return made.error();
+  return fmt::format("snapshot {} was made", snapshot);
+}
+
+Result<std::string> Server::remove_snapshot(const std::string& disk_name,
+                                            const std::string& snapshot) {
+  const std::lock_guard moving(move_mutex_);
+  const auto found = begin_move(disk_name);
+  if (!found) return found.error();
+  const Result<void> removed =
+      node_->engine().call([&] { return node_->host().remove_snapshot(disk_name, snapshot); });
+  if (!removed) return removed.error();
+  return fmt::format("snapshot {} was removed", snapshot);
+}
+
+Result<std::vector<CloudSnapshot>> Server::list_snapshots(const std::string& disk_name) {
+  const std::lock_guard moving(move_mutex_);
+  const auto found = begin_move(disk_name);
+  if (!found) return found.error();
+  return node_->engine().call([&] { return node_->host().list_snapshots(disk_name); });
+}
+
 Result<std::string> Server::hand_over(const std::string& disk_name) {
   const std::lock_guard moving(move_mutex_);
   const auto found = begin_move(disk_name);

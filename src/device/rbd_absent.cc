@@ -1,4 +1,5 @@
 // RBD in a build without librbd: an error that says which packages it takes.
+#include "device/rbd_clone.h"
 #include "device/rbd_cloud_volume.h"
 
 namespace latte {
@@ -21,6 +22,12 @@ Result<std::unique_ptr<CloudVolume>> open_rbd_volume(UringReactor&, const RbdAdd
                                                      RbdOptions) {
   return absent(address);
 }
+
+Result<SuperBytes> begin_rbd_clone(const RbdAddress& from, const std::string&, const RbdAddress&) {
+  return absent(from);
+}
+
+Result<void> end_rbd_clone(const RbdAddress& to, uint64_t) { return absent(to); }
 
 bool rbd_volume_exists(const RbdAddress&) { return false; }
 

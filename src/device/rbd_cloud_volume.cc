@@ -7,6 +7,7 @@
 
 #include "base/logging.h"
 #include "device/rbd_images.h"
+#include "device/rbd_snapshots.h"
 #include "device/start_aside.h"
 
 namespace latte {
@@ -24,7 +25,8 @@ class RbdCloudVolume final : public CloudVolume {
         address_(address),
         name_(address.to_string()),
         options_(options),
-        images_(std::make_shared<RbdImages>(reactor, address)) {}
+        images_(std::make_shared<RbdImages>(reactor, address)),
+        snapshots_(reactor, address, images_) {}
   ~RbdCloudVolume() override;
 
   Result<void> open();
@@ -36,6 +38,7 @@ class RbdCloudVolume final : public CloudVolume {
                                 const SuperBytes& next) override;
   Task<Result<void>> grow_base(uint64_t size_bytes) override;
   Task<Result<void>> release() override;
+  CloudSnapshots* snapshots() override { return &snapshots_; }
 
  private:
   UringReactor& reactor_;
@@ -43,6 +46,7 @@ class RbdCloudVolume final : public CloudVolume {
   const std::string name_;
   const RbdOptions options_;
   std::shared_ptr<RbdImages> images_;  // also of the calls that are still waiting
+  RbdSnapshots snapshots_;
 };
 
 Result<void> RbdCloudVolume::open() {
@@ -56,6 +60,7 @@ Result<void> RbdCloudVolume::open() {
 RbdCloudVolume::~RbdCloudVolume() {
   images_->base().detach();
   images_->log().detach();
+  snapshots_.close();
   const std::weak_ptr<RbdImages> watched = images_;
   const auto closed = wait_aside(
       [images = std::move(images_)]() mutable {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/crc32c.h"
 #include "device/rbd_cloud_volume.h"
 
 namespace latte {
@@ -78,6 +79,24 @@ std::string remedy(const RbdAddress& address, int error) {
 }
 
 std::string super_object(const std::string& image_id) { return "latte_super." + image_id; }
+
+std::string snapshot_object(const std::string& image_id, const std::string& name) {
+  return "latte_snapshot." + image_id + "." + name;
+}
+
+/// Follows the envelope in a snapshot's object.
+struct SnapshotState {
+  uint32_t complete;
+  uint32_t crc;
+  int64_t taken_ns;
+};
+constexpr size_t kSnapshotBytes = kEnvelopeBytes + sizeof(SnapshotState);
+
+ceph::bufferlist bytes_of(const void* data, size_t count) {
+  ceph::bufferlist bytes;
+  bytes.append(static_cast<const char*>(data), static_cast<unsigned>(count));
+  return bytes;
+}
 
 }  // namespace
 
@@ -155,11 +174,6 @@ Result<StoredSuper> RbdCluster::read_super(const std::string& image_id) {
 
 Result<void> RbdCluster::swap_super(const std::string& image_id, uint64_t expected,
                                     const StoredSuper& next) {
-  const auto bytes_of = [](const Envelope& envelope, size_t count) {
-    ceph::bufferlist bytes;
-    bytes.append(reinterpret_cast<const char*>(envelope.data()), static_cast<unsigned>(count));
-    return bytes;
-  };
   librados::ObjectWriteOperation operation;
   if (expected == 0) {
     operation.create(true);
@@ -167,9 +181,9 @@ Result<void> RbdCluster::swap_super(const std::string& image_id, uint64_t expect
     // The head holds magic and generation; nothing else decides.
     const Envelope present = seal_envelope(StoredSuper{expected, {}});
     operation.assert_exists();
-    operation.cmpext(0, bytes_of(present, kEnvelopeHeadBytes), nullptr);
+    operation.cmpext(0, bytes_of(present.data(), kEnvelopeHeadBytes), nullptr);
   }
-  operation.write_full(bytes_of(seal_envelope(next), kEnvelopeBytes));
+  operation.write_full(bytes_of(seal_envelope(next).data(), kEnvelopeBytes));
   const std::string object = super_object(image_id);
   const int error = io_.operate(object, &operation);
   // A comparison that fails is -MAX_ERRNO less the offset of the first byte that differs.
@@ -180,6 +194,47 @@ Result<void> RbdCluster::swap_super(const std::string& image_id, uint64_t expect
                              "first; read it again",
                              address_.to_string(), expected)};
   if (error < 0) return rbd_error(address_, "replace the superblock, object " + object, error);
+  return {};
+}
+
+Result<std::optional<RbdSnapshotRecord>> RbdCluster::read_snapshot(const std::string& image_id,
+                                                                   const std::string& name) {
+  const std::string object = snapshot_object(image_id, name);
+  ceph::bufferlist bytes;
+  const int error = io_.read(object, bytes, kSnapshotBytes + 1, 0);
+  if (error == -ENOENT) return std::optional<RbdSnapshotRecord>();
+  if (error < 0) return rbd_error(address_, "read a snapshot's object " + object, error);
+  const std::string raw = bytes.to_str();
+  const std::string where = fmt::format("{} (object {})", address_.to_string(), object);
+  SnapshotState state{};
+  if (raw.size() == kSnapshotBytes) std::memcpy(&state, &raw[kEnvelopeBytes], sizeof(state));
+  if (raw.size() != kSnapshotBytes || state.crc != struct_crc(state))
+    return Error{Errc::damaged,
+                 fmt::format("{}: it is no snapshot's; remove it (rados rm {}) and the images' "
+                             "snapshots named {}, if nobody needs them",
+                             where, object, name)};
+  auto super = open_envelope(std::as_bytes(std::span(raw)).first(kEnvelopeBytes), where);
+  if (!super) return super.error();
+  return std::optional(RbdSnapshotRecord{super.take(), state.complete != 0, state.taken_ns});
+}
+
+Result<void> RbdCluster::write_snapshot(const std::string& image_id, const std::string& name,
+                                        const RbdSnapshotRecord& record) {
+  SnapshotState state{record.complete ? 1u : 0u, 0, record.taken_ns};
+  state.crc = struct_crc(state);
+  ceph::bufferlist bytes = bytes_of(seal_envelope(record.super).data(), kEnvelopeBytes);
+  bytes.append(bytes_of(&state, sizeof(state)));
+  const std::string object = snapshot_object(image_id, name);
+  const int error = io_.write_full(object, bytes);
+  if (error < 0) return rbd_error(address_, "write a snapshot's object " + object, error);
+  return {};
+}
+
+Result<void> RbdCluster::remove_snapshot(const std::string& image_id, const std::string& name) {
+  const std::string object = snapshot_object(image_id, name);
+  const int error = io_.remove(object);
+  if (error < 0 && error != -ENOENT)
+    return rbd_error(address_, "remove a snapshot's object " + object, error);
   return {};
 }
 

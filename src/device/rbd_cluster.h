@@ -4,6 +4,7 @@
 // Thread rule: any one thread at a time. All calls block, connect() at most kConnectS.
 #pragma once
 
+#include <optional>
 #include <rados/librados.hpp>
 #include <rbd/librbd.hpp>
 #include <string>
@@ -18,6 +19,13 @@ namespace latte {
 Error rbd_error(const RbdAddress& address, const std::string& action, int error);
 /// What was asked has not been answered within kRbdAnswerNs; it may still take effect.
 Error rbd_no_answer(const RbdAddress& address);
+
+/// What the cluster keeps of a snapshot beside the images' own.
+struct RbdSnapshotRecord {
+  StoredSuper super;
+  bool complete = false;
+  int64_t taken_ns = 0;  ///< wall clock, since 1970
+};
 
 class RbdCluster {
  public:
@@ -47,6 +55,13 @@ class RbdCluster {
   /// Writes it if the present one has the `expected` generation; 0: if there is none. Errors: busy
   /// (another one is there), io.
   Result<void> swap_super(const std::string& image_id, uint64_t expected, const StoredSuper& next);
+  /// Empty if there is none. Errors: damaged, io.
+  Result<std::optional<RbdSnapshotRecord>> read_snapshot(const std::string& image_id,
+                                                         const std::string& name);
+  /// Errors: io, no_space.
+  Result<void> write_snapshot(const std::string& image_id, const std::string& name,
+                              const RbdSnapshotRecord& record);
+  Result<void> remove_snapshot(const std::string& image_id, const std::string& name);
 
  private:
   Result<void> configure();

@@ -33,31 +33,9 @@ Result<void> make_image(RbdCluster& cluster, const std::string& name, uint64_t b
   return {};
 }
 
-struct FoundImage {
-  bool there = false;
-  std::string id{};
-  std::string mark{};
-  uint64_t bytes = 0;
-};
-
-Result<FoundImage> find_image(RbdCluster& cluster, const std::string& name) {
-  librbd::RBD rbd;
-  librbd::Image image;
-  FoundImage found;
-  int error = rbd.open_read_only(cluster.io(), image, name.c_str(), nullptr);
-  if (error == -ENOENT) return found;
-  if (error >= 0) error = image.get_id(&found.id);
-  if (error >= 0) error = image.size(&found.bytes);
-  if (error >= 0) error = image.metadata_get(kMark, &found.mark);
-  if (error < 0 && error != -ENOENT)
-    return rbd_error(cluster.address(), "look at the image " + name, error);
-  found.there = true;
-  return found;
-}
-
 // An image that is there must be what an interrupted create left.
 Result<void> expect_unfinished(const RbdAddress& address, const std::string& name,
-                               const FoundImage& found, uint64_t bytes) {
+                               const FoundRbdImage& found, uint64_t bytes) {
   const std::string spec = address.pool + "/" + name;
   if (found.mark == kRbdDisk)
     return Error{Errc::exists,
@@ -65,6 +43,12 @@ Result<void> expect_unfinished(const RbdAddress& address, const std::string& nam
                              "latte_super.{}) is gone; it was left alone. Restore the object, or "
                              "choose another image",
                              address.to_string(), spec, found.id)};
+  if (found.mark == kRbdCloning)
+    return Error{
+        Errc::exists,
+        fmt::format("{}: the image {} is an unfinished clone; it was left alone. Run latte "
+                    "clone again",
+                    address.to_string(), spec)};
   if (found.mark != kRbdMaking)
     return Error{Errc::exists,
                  fmt::format("{}: the image {} exists and is no Latte disk's; it was left alone. "
@@ -81,17 +65,17 @@ Result<VolumeFound> create_now(const RbdAddress& address, uint64_t base_bytes, u
   RbdCluster cluster(address);
   const Result<void> connected = cluster.connect();
   if (!connected) return connected.error();
-  const auto base = find_image(cluster, address.image);
+  const auto base = find_rbd_image(cluster, address.image);
   if (!base) return base.error();
   if (base.value().there) {
     const auto super = cluster.read_super(base.value().id);
     if (super || super.error().code == Errc::damaged) return VolumeFound::exists;
     if (super.error().code != Errc::not_found) return super.error();
   }
-  const auto log = find_image(cluster, address.log_image());
+  const auto log = find_rbd_image(cluster, address.log_image());
   if (!log) return log.error();
   struct Item {
-    const FoundImage& found;
+    const FoundRbdImage& found;
     std::string name;
     uint64_t bytes;
     uint64_t features;
@@ -115,11 +99,30 @@ Result<VolumeFound> create_now(const RbdAddress& address, uint64_t base_bytes, u
 bool exists_now(const RbdAddress& address) {
   RbdCluster cluster(address);
   if (!cluster.connect()) return false;
-  const auto base = find_image(cluster, address.image);
+  const auto base = find_rbd_image(cluster, address.image);
   return base && base.value().there && cluster.read_super(base.value().id);
 }
 
 }  // namespace
+
+Result<FoundRbdImage> find_rbd_image(RbdCluster& cluster, const std::string& name) {
+  librbd::RBD rbd;
+  librbd::Image image;
+  FoundRbdImage found;
+  int error = rbd.open_read_only(cluster.io(), image, name.c_str(), nullptr);
+  if (error == -ENOENT) return found;
+  if (error >= 0) error = image.get_id(&found.id);
+  if (error >= 0) error = image.size(&found.bytes);
+  if (error >= 0) error = image.metadata_get(kMark, &found.mark);
+  if (error < 0 && error != -ENOENT)
+    return rbd_error(cluster.address(), "look at the image " + name, error);
+  found.there = true;
+  return found;
+}
+
+Result<void> make_rbd_log_image(RbdCluster& cluster, uint64_t bytes) {
+  return make_image(cluster, cluster.address().log_image(), bytes, kLogFeatures);
+}
 
 int mark_rbd_image(librbd::Image& image, const std::string& mark) {
   return image.metadata_set(kMark, mark);

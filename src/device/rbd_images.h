@@ -10,8 +10,10 @@
 #include <list>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
+#include "device/cloud_snapshots.h"
 #include "device/rbd_cluster.h"
 #include "device/rbd_device.h"
 #include "device/super_envelope.h"
@@ -37,6 +39,13 @@ class RbdImages {
   /// Unlocks both images; nothing may be under way.
   Result<void> unlock();
 
+  // rbd_snapshots.cc: CloudSnapshots' steps. All but the list are the owner's.
+  Result<void> prepare_snapshot(const std::string& name, const SuperBytes& super);
+  Result<void> take_snapshot(const std::string& name);
+  Result<void> finish_snapshot(const std::string& name);
+  Result<void> remove_snapshot(const std::string& name);
+  Result<std::vector<CloudSnapshot>> list_snapshots();
+
  private:
   Result<void> open_image(RbdDevice& device, const std::string& image_name, bool read_only);
   Result<void> check_settings(RbdDevice& device);
@@ -46,6 +55,8 @@ class RbdImages {
   void extend_fences(const Clients& fenced);
   Result<Clients> break_lock(RbdDevice& device);
   Result<void> lock(RbdDevice& device);
+  Result<void> expect_owner() const;
+  Result<void> drop_image_snapshot(RbdDevice& device, const std::string& name);
 
   std::mutex mutex_;  // one call at a time
   RbdCluster cluster_;

@@ -374,6 +374,167 @@ class Outage(RbdCase):
         self.assertEqual(bytes(connect(self.socket()).pread(BLOCK, 5 * BLOCK)), stamp(5, 5))
 
 
+class Snapshots(RbdCase):
+    """Kept under load, cloned, served; and what is left when something dies in the middle."""
+
+    def setUp(self):
+        super().setUp()
+        self.blocks = []   # of version i + 1
+        self.acked = 0     # highest version acknowledged
+        self.ending = threading.Event()
+
+    def both(self, clone="copy", size="64MiB"):
+        """A host with the disk, which it does not own, and its clone."""
+        more = OTHER_DISK.format(image=self.image, conf=CLUSTER.conf, pool="b")
+        more = more.replace('"other"', f'"{clone}"').replace(f"other-{self.image}", f"{self.image}-{clone}")
+        return self.config("b", size="64MiB", more=more.replace("16MiB", size))
+
+    def write(self, client):
+        rng = random.Random(1)
+        with contextlib.suppress(nbd.Error):
+            while not self.ending.is_set():
+                block = rng.randrange(DISK_BYTES // BLOCK)
+                self.blocks.append(block)
+                client.pwrite(stamp(block, len(self.blocks)), block * BLOCK)
+                self.acked = len(self.blocks)
+
+    def start_writer(self):
+        client = connect(self.socket())
+        writer = threading.Thread(target=self.write, args=(client,))
+        writer.start()
+        self.addCleanup(writer.join)
+        self.addCleanup(self.ending.set)
+        return writer
+
+    def expect_prefix(self, client, least):
+        """The disk after one of the writes, and not before the one that is `least`."""
+        data = bytes(client.pread(DISK_BYTES // 2, 0)) + bytes(client.pread(DISK_BYTES // 2, DISK_BYTES // 2))
+        found = {}
+        for block in range(DISK_BYTES // BLOCK):
+            text = data[block * BLOCK:block * BLOCK + 32]
+            found[block] = int(text[16:], 16) if text[:1] != b"\0" else 0
+        newest = max(found.values())
+        self.assertGreaterEqual(newest, least)
+        expected = dict.fromkeys(found, 0)
+        for version, block in enumerate(self.blocks[:newest], 1):
+            expected[block] = version
+        self.assertEqual(found, expected)
+
+    def clone(self, config, snapshot, name="copy", expect=0):
+        done = subprocess.run([LATTE, "clone", "-c", config, "db", snapshot, name], capture_output=True, text=True,
+                              timeout=COMMAND_WAIT_S, check=False)
+        self.assertEqual(done.returncode, expect, f"clone: {done.stdout}\n{done.stderr}")
+        return done.stdout + done.stderr
+
+    def snapshot(self, config, *words, expect=0):
+        done = subprocess.run([LATTE, "snapshot", words[0], "-c", config, "db", *words[1:]], capture_output=True,
+                              text=True, timeout=COMMAND_WAIT_S, check=False)
+        self.assertEqual(done.returncode, expect, f"snapshot {words}: {done.stdout}\n{done.stderr}")
+        return done.stdout + done.stderr
+
+    def names(self, config):
+        return [one["name"] for one in json.loads(self.snapshot(config, "list", "--json"))]
+
+    def serve_clone(self, config):
+        self.latte("create", config)
+        server = Server(LATTE, config, self.log, "--standby")
+        self.addCleanup(server.kill)
+        return server
+
+    def test_kept_under_load_and_cloned(self):
+        config = self.config()
+        self.latte("create", config)
+        self.serve(config)
+        writer = self.start_writer()
+        time.sleep(1)
+        least = self.acked
+        self.snapshot(config, "create", "first")
+        time.sleep(0.5)
+        self.snapshot(config, "create", "second")
+        self.ending.set()
+        writer.join()
+        self.assertEqual(self.names(config), ["first", "second"])
+        self.assertIn("first", self.snapshot(config, "list"))
+        self.assertIn("already", self.snapshot(config, "create", "first", expect=1))
+        self.assertIn("letters", self.snapshot(config, "create", "a/b", expect=1))
+        self.assertIn("no snapshot", self.snapshot(config, "rm", "none", expect=1))
+        # Somebody else's snapshot of the image is not touched.
+        CLUSTER.rbd("snap", "create", f"rbd/{self.image}@foreign", "--no-progress")
+        self.assertIn("left alone", self.snapshot(config, "create", "foreign", expect=1))
+        self.assertEqual(self.names(config), ["first", "second"])
+        host = self.both()
+        self.assertIn("no snapshot", self.clone(host, "third", expect=1))
+        self.assertIn("exists", self.clone(host, "first", "db", expect=1))
+        self.clone(host, "first")
+        self.assertIn("exists", self.clone(host, "second", expect=1))
+        self.serve_clone(host)
+        client = connect(str(self.dir / "b.other.sock"), "copy")
+        self.expect_prefix(client, least)
+        # Neither changes the other.
+        client.pwrite(bytes(BLOCK), self.blocks[0] * BLOCK)
+        client.flush()
+        self.expect_prefix(connect(self.socket()), self.acked)
+        self.snapshot(config, "rm", "first")
+        self.assertEqual(self.names(config), ["second"])
+        self.assertEqual(bytes(client.pread(BLOCK, self.blocks[0] * BLOCK)), bytes(BLOCK))
+        client.pread(DISK_BYTES // 2, 0)
+
+    def test_killed_in_the_middle(self):
+        config = self.config()
+        self.latte("create", config)
+        server = self.serve(config)
+        for number in range(6):
+            self.ending.clear()
+            writer = self.start_writer()
+            time.sleep(0.3)
+            order = subprocess.Popen([LATTE, "snapshot", "create", "-c", config, "db", "s"],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(random.random() * 0.25)
+            server.kill()
+            self.ending.set()
+            writer.join()
+            made = order.wait() == 0
+            server = self.serve(config)
+            if made:
+                self.assertEqual(self.names(config), ["s"], f"round {number}")
+            if self.names(config) == ["s"]:
+                self.snapshot(config, "rm", "s")
+        client = connect(self.socket())
+        for half in range(2):
+            client.zero(DISK_BYTES // 2, half * DISK_BYTES // 2)
+        client.shutdown()
+        self.blocks, self.acked = [], 0
+        self.ending.clear()
+        writer = self.start_writer()
+        time.sleep(0.5)
+        least = self.acked
+        self.snapshot(config, "create", "s")
+        self.ending.set()
+        writer.join()
+        host = self.both()
+        for _ in range(4):
+            cloning = subprocess.Popen([LATTE, "clone", "-c", host, "db", "s", "copy"], stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            time.sleep(0.1 + random.random() * 0.6)
+            cloning.kill()
+            if cloning.wait() == 0:
+                break
+        else:
+            done = subprocess.run([LATTE, "clone", "-c", host, "db", "s", "copy"], capture_output=True, text=True,
+                                  check=False)
+            if done.returncode != 0:  # killed behind its last step: it was made
+                self.assertIn("exists", done.stderr)
+        self.serve_clone(host)
+        self.expect_prefix(connect(str(self.dir / "b.other.sock"), "copy"), least)
+
+    def test_only_rbd_has_them(self):
+        config = self.config("f", cloud="file:cloud-f")
+        self.latte("create", config)
+        self.serve(config)
+        self.assertIn("has no snapshots", self.snapshot(config, "create", "s", expect=1))
+        self.assertIn("only disks on rbd", self.clone(config, "s", "db", expect=1))
+
+
 def main():
     global LATTE, CLUSTER
     parser = argparse.ArgumentParser(description=__doc__,

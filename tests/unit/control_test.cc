@@ -192,6 +192,16 @@ TEST(ControlRequest, ReadsWhatThereIs) {
                           R"({"command":"record","disk":"db","seconds":604801})",
                           R"({"command":"record","disk":"db","seconds":"7"})"})
     EXPECT_FALSE(parse_control_request(bad)) << bad;
+  const auto snapshot = parse_control_request(
+      R"({"command":"snapshot","action":"create","disk":"db","name":"s"})");
+  ASSERT_TRUE(snapshot) << snapshot.error().message;
+  EXPECT_EQ(snapshot.value().action, ControlRequest::SnapshotAction::create);
+  EXPECT_EQ(snapshot.value().snapshot, "s");
+  EXPECT_TRUE(parse_control_request(R"({"command":"snapshot","action":"list","disk":"db"})"));
+  for (const char* bad : {R"({"command":"snapshot","action":"create","disk":"db"})",
+                          R"({"command":"snapshot","action":"move","disk":"db","name":"s"})",
+                          R"({"command":"snapshot","action":"list"})"})
+    EXPECT_FALSE(parse_control_request(bad)) << bad;
   const auto drain = parse_control_request("{\"command\":\"drain\",\"disk\":\"db\",\"more\":1}");
   ASSERT_TRUE(drain);
   EXPECT_EQ(drain.value().command, Command::drain);
