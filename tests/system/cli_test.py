@@ -381,7 +381,7 @@ class CliTest(CliCase):
         client.trim(8192, 0)
         client.flush()
         client.shutdown()
-        time.sleep(0.3)
+        time.sleep(1.5)  # it is sent on every 30 ms; sanitizers are slow
         recording.send_signal(signal.SIGINT)
         out, err = recording.communicate(timeout=30)
         self.assertEqual(recording.returncode, 0, err)
@@ -393,13 +393,20 @@ class CliTest(CliCase):
             "trace", "record", "-c", str(self.config), "db", str(trace), expect=2))
         self.assertIn("no such disk", self.run_latte_words(
             "trace", "record", "-c", str(self.config), "none", str(self.dir / "v"), expect=2))
+        # The server notices within two seconds that nobody listens any more.
+        deadline = time.time() + 20
+        while "requests were recorded" not in (self.dir / "serve.err").read_text():
+            self.assertLess(time.time(), deadline)
+            time.sleep(0.05)
         # It ends with the server, too, and what there is is whole.
         recording = subprocess.Popen(record[:-3] + [str(self.dir / "w.gz"), "--seconds", "600"],
                                      stderr=subprocess.PIPE, text=True)
         self.addCleanup(self.end, recording)
-        time.sleep(0.5)
+        while (self.dir / "serve.err").read_text().count("recorded for 600 s") < 2:
+            self.assertIsNone(recording.poll(), recording.returncode)
+            time.sleep(0.02)
         self.get(4096)
-        time.sleep(0.3)
+        time.sleep(1.5)  # it is sent on every 30 ms; sanitizers are slow
         self.stop(server)
         self.assertEqual(recording.wait(timeout=30), 1)
         self.assertIn("the server", recording.communicate()[1])
