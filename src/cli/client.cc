@@ -35,14 +35,17 @@ Result<void> drain(const Config& config, const std::string& disk_name) {
 
 }  // namespace
 
+Result<void> check_control_socket(const Config& config) {
+  if (!config.control_socket.empty()) return {};
+  return Error{Errc::invalid,
+               config.file + ": control.socket is missing; without it nobody can ask the server"};
+}
+
 int run_status(const Arguments& arguments) {
   const auto config = read_config(arguments);
   if (!config) return report(config.error(), kExitCannotRun);
-  if (config.value().control_socket.empty())
-    return report(
-        {Errc::invalid,
-         config.value().file + ": control.socket is missing; without it nobody can ask the server"},
-        kExitCannotRun);
+  const Result<void> reachable = check_control_socket(config.value());
+  if (!reachable) return report(reachable.error(), kExitCannotRun);
   const auto status = ask_status(config.value().control_socket);
   if (!status) return report(status.error(), kExitFailed);
   if (arguments.json)

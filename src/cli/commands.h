@@ -99,6 +99,8 @@ int run_clone(const Arguments& arguments);
 
 /// The configuration; from here on the log has its level. Errors: as load_config().
 Result<Config> read_config(const Arguments& arguments);
+/// Whether the configuration says where a server is asked. Errors: invalid.
+Result<void> check_control_socket(const Config& config);
 /// Prints the error on stderr and returns `status`.
 int report(const Error& error, int status);
 

@@ -10,6 +10,7 @@
 #include "control/clone.h"
 #include "control/config_values.h"
 #include "control/control_client.h"
+#include "control/json_values.h"
 #include "control/offline.h"
 
 namespace latte {
@@ -25,9 +26,9 @@ int list(const Config& config, const Arguments& arguments) {
     return kExitOk;
   }
   for (const Json& one : snapshots.value()) {
-    const auto taken = static_cast<std::time_t>(one.value("taken", 0.0));
-    fmt::print("{:24} {:%Y-%m-%d %H:%M:%S} UTC  {}\n", one.value("name", "?"), fmt::gmtime(taken),
-               format_size(one.value("size_bytes", uint64_t{0})));
+    const auto taken = static_cast<std::time_t>(value_of(one, "taken", 0.0));
+    fmt::print("{:24} {:%Y-%m-%d %H:%M:%S} UTC  {}\n", value_of(one, "name", std::string("?")),
+               fmt::gmtime(taken), format_size(value_of(one, "size_bytes", uint64_t{0})));
   }
   return kExitOk;
 }
@@ -39,11 +40,8 @@ int run_snapshot(const Arguments& arguments) {
   if (!config) return report(config.error(), kExitCannotRun);
   const Result<void> hybrid = check_hybrid(config.value(), arguments.disk);
   if (!hybrid) return report(hybrid.error(), kExitCannotRun);
-  if (config.value().control_socket.empty())
-    return report({Errc::invalid, config.value().file +
-                                      ": control.socket is missing; without it a running server "
-                                      "can't be asked"},
-                  kExitCannotRun);
+  const Result<void> reachable = check_control_socket(config.value());
+  if (!reachable) return report(reachable.error(), kExitCannotRun);
   if (arguments.snapshot.action == "list") return list(config.value(), arguments);
   const auto done = ask_snapshot(config.value().control_socket, arguments.snapshot.action,
                                  arguments.disk, arguments.snapshot.name);

@@ -17,11 +17,8 @@ int run_trace(const Arguments& arguments) {
   if (!config) return report(config.error(), kExitCannotRun);
   const Result<void> known = check_disk(config.value(), arguments.disk);
   if (!known) return report(known.error(), kExitCannotRun);
-  if (config.value().control_socket.empty())
-    return report({Errc::invalid, config.value().file +
-                                      ": control.socket is missing; without it a running server "
-                                      "can't be asked"},
-                  kExitCannotRun);
+  const Result<void> reachable = check_control_socket(config.value());
+  if (!reachable) return report(reachable.error(), kExitCannotRun);
   const StopSignals signals;
   auto file = trace::PackedFile::create(arguments.trace.file);
   if (!file) return report(file.error(), kExitCannotRun);

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <utility>
 
+#include "base/plain_name.h"
 #include "control/config_cloud.h"
 #include "control/config_reader.h"
 #include "control/config_values.h"
@@ -231,11 +232,7 @@ class Parser : private ConfigReader {
   }
   bool read_name(const toml::node& node, const std::string& key, std::string& name) {
     if (!text(name)(node, key)) return false;
-    const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-             c == '.' || c == '_' || c == '-';
-    });
-    if (!plain || name.front() == '.' || name.front() == '-')
+    if (!plain_name(name))
       return fail(
           node, key,
           "is no name; use letters, digits, '_', '-' and '.', beginning with one of the first "

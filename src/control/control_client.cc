@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "control/json_values.h"
 #include "control/line_socket.h"
 
 namespace latte {
@@ -122,7 +123,8 @@ Result<Recorded> ask_record(const std::string& socket_path, const std::string& d
     if (!answer) return answer.error();
     const Json& said = answer.value();
     if (said.contains("ok"))
-      return Recorded{said.value("recorded", uint64_t{0}), said.value("lost", uint64_t{0}), true};
+      return Recorded{value_of(said, "recorded", uint64_t{0}), value_of(said, "lost", uint64_t{0}),
+                      true};
     const auto lines = said.find("lines");
     if (lines == said.end() || !lines->is_string()) continue;
     const auto more = take(lines->get<std::string>());

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/config_values.h"
+#include "control/json_values.h"
 
 namespace latte {
 namespace {
@@ -184,17 +185,10 @@ Json disk_json(const StatusSnapshot& snapshot, const DiskFacts& facts, const Dis
 }
 
 // Values out of a document that may lack them or have another type there.
-uint64_t number(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
-}
-double real(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number() ? found->get<double>() : 0;
-}
+uint64_t number(const Json& object, const char* key) { return value_of(object, key, uint64_t{0}); }
+double real(const Json& object, const char* key) { return value_of(object, key, 0.0); }
 std::string words(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+  return value_of(object, key, std::string());
 }
 Json part(const Json& object, const char* key) {
   const auto found = object.find(key);

@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <type_traits>
-
 #include <nlohmann/json.hpp>
 
 #include "control/config_values.h"
+#include "control/json_values.h"
 
 namespace latte {
 
@@ -55,19 +54,6 @@ Json volumes_json(const std::vector<VolumeFacts>& volumes) {
                        {"served", volume.served},
                        {"damage", volume.damage}});
   return out;
-}
-
-// Values out of a document that another version may have made.
-template <typename Value>
-Value value_of(const Json& object, const char* key, Value otherwise) {
-  const auto found = object.find(key);
-  if (found == object.end()) return otherwise;
-  if constexpr (std::is_same_v<Value, bool>)
-    return found->is_boolean() ? found->get<bool>() : otherwise;
-  else if constexpr (std::is_same_v<Value, uint64_t>)
-    return found->is_number_unsigned() ? found->get<uint64_t>() : otherwise;
-  else
-    return found->is_string() ? found->get<std::string>() : otherwise;
 }
 
 std::string volumes_text(const Json& volumes) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/logging.h"
+#include "device/rbd_answer.h"
 #include "device/rbd_images.h"
 #include "device/rbd_snapshots.h"
 #include "device/start_aside.h"
@@ -75,11 +76,10 @@ RbdCloudVolume::~RbdCloudVolume() {
 }
 
 Task<Result<SuperBytes>> RbdCloudVolume::read_super() {
-  auto result = start_aside([images = images_] { return images->read_super(); });
-  auto read = co_await await_aside(reactor_, std::move(result), kRbdAnswerNs);
-  if (!read) co_return rbd_no_answer(address_);
-  if (!*read) co_return read->error();
-  co_return read->value().bytes;
+  auto call = [images = images_] { return images->read_super(); };
+  const auto read = co_await rbd_answer(reactor_, address_, std::move(call));
+  if (!read) co_return read.error();
+  co_return read.value().bytes;
 }
 
 Task<Result<void>> RbdCloudVolume::swap_super(uint64_t expected_generation,
@@ -88,20 +88,16 @@ Task<Result<void>> RbdCloudVolume::swap_super(uint64_t expected_generation,
   const StoredSuper super{next_generation, next};
   if (options_.read_only)
     co_return Error{Errc::invalid, fmt::format("{} was opened for reading only", name_)};
-  auto result = start_aside([images = images_, expected_generation, super] {
+  auto call = [images = images_, expected_generation, super] {
     return images->swap_super(expected_generation, super);
-  });
-  auto swapped = co_await await_aside(reactor_, std::move(result), kRbdAnswerNs);
-  if (!swapped) co_return rbd_no_answer(address_);
-  co_return *swapped;
+  };
+  co_return co_await rbd_answer(reactor_, address_, std::move(call));
 }
 
 Task<Result<void>> RbdCloudVolume::grow_base(uint64_t size_bytes) {
-  auto result =
-      start_aside([images = images_, size_bytes] { return images->grow_base(size_bytes); });
-  auto grown = co_await await_aside(reactor_, std::move(result), kRbdAnswerNs);
-  if (!grown) co_return rbd_no_answer(address_);
-  if (!*grown) co_return *grown;
+  auto call = [images = images_, size_bytes] { return images->grow_base(size_bytes); };
+  const auto grown = co_await rbd_answer(reactor_, address_, std::move(call));
+  if (!grown) co_return grown;
   const int error = images_->base().opened();
   if (error < 0 || images_->base().info().size_bytes < size_bytes)
     co_return Error{Errc::io,
@@ -110,10 +106,8 @@ Task<Result<void>> RbdCloudVolume::grow_base(uint64_t size_bytes) {
 }
 
 Task<Result<void>> RbdCloudVolume::release() {
-  auto result = start_aside([images = images_] { return images->unlock(); });
-  auto unlocked = co_await await_aside(reactor_, std::move(result), kRbdAnswerNs);
-  if (!unlocked) co_return rbd_no_answer(address_);
-  co_return *unlocked;
+  auto call = [images = images_] { return images->unlock(); };
+  co_return co_await rbd_answer(reactor_, address_, std::move(call));
 }
 
 }  // namespace

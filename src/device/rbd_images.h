@@ -9,6 +9,7 @@
 #include <future>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,7 @@ class RbdImages {
   Result<Clients> break_lock(RbdDevice& device);
   Result<void> lock(RbdDevice& device);
   Result<void> expect_owner() const;
+  Result<std::optional<RbdSnapshotRecord>> owned_record(const std::string& name);
   Result<void> drop_image_snapshot(RbdDevice& device, const std::string& name);
 
   std::mutex mutex_;  // one call at a time

@@ -7,8 +7,7 @@
 #include <chrono>
 #include <utility>
 
-#include "device/rbd_cloud_volume.h"
-#include "device/start_aside.h"
+#include "device/rbd_answer.h"
 
 namespace latte {
 namespace {
@@ -19,40 +18,31 @@ int64_t wall_now_ns() {
       .count();
 }
 
-/// Runs `call` aside and waits for it.
-template <typename Call>
-auto answer(UringReactor& reactor, const RbdAddress& address, Call call)
-    -> Task<std::invoke_result_t<Call&>> {
-  auto begun = start_aside(std::move(call));
-  auto answered = co_await await_aside(reactor, std::move(begun), kRbdAnswerNs);
-  if (!answered) co_return rbd_no_answer(address);
-  co_return std::move(*answered);
-}
-
 }  // namespace
 
 Task<Result<void>> RbdSnapshots::prepare(std::string name, const SuperBytes& super) {
-  return answer(reactor_, address_,
-                [images = images_, name, super] { return images->prepare_snapshot(name, super); });
+  return rbd_answer(reactor_, address_, [images = images_, name, super] {
+    return images->prepare_snapshot(name, super);
+  });
 }
 
 Task<Result<void>> RbdSnapshots::take(std::string name) {
-  return answer(reactor_, address_,
-                [images = images_, name] { return images->take_snapshot(name); });
+  return rbd_answer(reactor_, address_,
+                    [images = images_, name] { return images->take_snapshot(name); });
 }
 
 Task<Result<void>> RbdSnapshots::finish(std::string name) {
-  return answer(reactor_, address_,
-                [images = images_, name] { return images->finish_snapshot(name); });
+  return rbd_answer(reactor_, address_,
+                    [images = images_, name] { return images->finish_snapshot(name); });
 }
 
 Task<Result<std::vector<CloudSnapshot>>> RbdSnapshots::list() {
-  return answer(reactor_, address_, [images = images_] { return images->list_snapshots(); });
+  return rbd_answer(reactor_, address_, [images = images_] { return images->list_snapshots(); });
 }
 
 Task<Result<void>> RbdSnapshots::remove(std::string name) {
-  return answer(reactor_, address_,
-                [images = images_, name] { return images->remove_snapshot(name); });
+  return rbd_answer(reactor_, address_,
+                    [images = images_, name] { return images->remove_snapshot(name); });
 }
 
 /// librbd would take the lock again by itself for who gave it back.
@@ -60,6 +50,13 @@ Result<void> RbdImages::expect_owner() const {
   if (locked_) return {};
   return Error{Errc::busy, fmt::format("{}: this host does not own the disk any more",
                                        cluster_.address().to_string())};
+}
+
+/// What is known of a snapshot, to the disk's owner.
+Result<std::optional<RbdSnapshotRecord>> RbdImages::owned_record(const std::string& name) {
+  const Result<void> owner = expect_owner();
+  if (!owner) return owner.error();
+  return cluster_.read_snapshot(id_, name);
 }
 
 /// One that is not there is fine.
@@ -78,9 +75,7 @@ Result<void> RbdImages::drop_image_snapshot(RbdDevice& device, const std::string
 
 Result<void> RbdImages::prepare_snapshot(const std::string& name, const SuperBytes& super) {
   const std::lock_guard lock(mutex_);
-  const Result<void> owner = expect_owner();
-  if (!owner) return owner;
-  const auto record = cluster_.read_snapshot(id_, name);
+  const auto record = owned_record(name);
   if (!record) return record.error();
   if (record.value() && record.value()->complete)
     return Error{Errc::exists, fmt::format("{}: there is a snapshot {} already; choose another "
@@ -117,9 +112,7 @@ Result<void> RbdImages::take_snapshot(const std::string& name) {
 
 Result<void> RbdImages::finish_snapshot(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  const Result<void> owner = expect_owner();
-  if (!owner) return owner;
-  auto record = cluster_.read_snapshot(id_, name);
+  const auto record = owned_record(name);
   if (!record) return record.error();
   if (!record.value())
     return Error{Errc::not_found, fmt::format("{}: the snapshot {} was removed meanwhile",
@@ -131,9 +124,7 @@ Result<void> RbdImages::finish_snapshot(const std::string& name) {
 
 Result<void> RbdImages::remove_snapshot(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  const Result<void> owner = expect_owner();
-  if (!owner) return owner;
-  auto record = cluster_.read_snapshot(id_, name);
+  const auto record = owned_record(name);
   if (!record) return record.error();
   if (!record.value())
     return Error{Errc::not_found,

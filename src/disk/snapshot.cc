@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "base/logging.h"
+#include "base/plain_name.h"
 #include "base/planted.h"
 #include "device/cloud_snapshots.h"
 #include "disk/cloud_super.h"
@@ -26,15 +27,6 @@ constexpr TimeNs kShipNs = 60 * kSecond;
 constexpr TimeNs kHoldNs = 5 * kSecond;
 constexpr TimeNs kLookNs = kMillisecond;
 constexpr size_t kMaxNameBytes = 64;
-
-bool valid_snapshot_name(const std::string& name) {
-  const auto fits = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-' || c == '.';
-  };
-  return !name.empty() && name.size() <= kMaxNameBytes && name[0] != '-' && name[0] != '.' &&
-         std::all_of(name.begin(), name.end(), fits);
-}
 
 }  // namespace
 
@@ -59,7 +51,7 @@ Result<CloudSnapshots*> HybridDisk::snapshot_service() const {
 }
 
 Result<CloudSnapshots*> HybridDisk::snapshot_service(const std::string& snapshot) const {
-  if (!valid_snapshot_name(snapshot))
+  if (!plain_name(snapshot) || snapshot.size() > kMaxNameBytes)
     return no_snapshot(Errc::invalid, snapshot,
                        fmt::format("a name has up to {} letters, digits, '_', '-' and '.', and "
                                    "begins with none of the last two",

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "base/plain_name.h"
 
 namespace latte::volume {
 namespace {
@@ -58,14 +59,7 @@ Geometry fit_geometry(uint64_t area_bytes, uint32_t extent_bytes) {
 void seal(Super& super) { seal_block(super, kSuperMagic); }
 void seal(TableBlock& block) { seal_block(block, kTableMagic); }
 
-bool valid_name(std::string_view name) {
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-  };
-  return !name.empty() && name.size() < kNameBytes && name.front() != '.' && name.front() != '-' &&
-         std::all_of(name.begin(), name.end(), plain);
-}
+bool valid_name(std::string_view name) { return plain_name(name) && name.size() < kNameBytes; }
 
 Result<Super> parse_super(std::span<const std::byte> block, std::string_view where) {
   if (block.size() < sizeof(Super))

@@ -36,11 +36,8 @@ bool has_place(const TraceRecord& record) {
 
 bool CsvWriter::meets_another(const TraceRecord& record) const {
   if (record.op == TraceOp::flush) return false;
-  return std::any_of(same_instant_.begin(), same_instant_.end(), [&](const TraceRecord& other) {
-    const bool both_read = other.op == TraceOp::read && record.op == TraceOp::read;
-    return !both_read && other.offset_bytes < record.offset_bytes + record.length_bytes &&
-           record.offset_bytes < other.offset_bytes + other.length_bytes;
-  });
+  return std::any_of(same_instant_.begin(), same_instant_.end(),
+                     [&](const TraceRecord& other) { return order_matters(record, other); });
 }
 
 bool CsvWriter::add(const TraceRecord& record, std::string& out) {

@@ -145,11 +145,8 @@ Parsed TraceReader::check(const TraceRecord& record) {
 }
 
 bool TraceReader::meets_another(const TraceRecord& record) const {
-  return std::any_of(same_instant_.begin(), same_instant_.end(), [&](const TraceRecord& other) {
-    const bool both_read = record.op == TraceOp::read && other.op == TraceOp::read;
-    return !both_read && record.offset_bytes < other.offset_bytes + other.length_bytes &&
-           other.offset_bytes < record.offset_bytes + record.length_bytes;
-  });
+  return std::any_of(same_instant_.begin(), same_instant_.end(),
+                     [&](const TraceRecord& other) { return order_matters(record, other); });
 }
 
 Result<bool> TraceReader::at_end() {

@@ -17,6 +17,14 @@ struct TraceRecord {
   TraceOp op = TraceOp::read;
 };
 
+/// True if it matters which of two requests came first: they meet, and one of them writes. Neither
+/// is a flush; both end at kMaxTraceBytes at most.
+constexpr bool order_matters(const TraceRecord& a, const TraceRecord& b) {
+  const bool both_read = a.op == TraceOp::read && b.op == TraceOp::read;
+  return !both_read && a.offset_bytes < b.offset_bytes + b.length_bytes &&
+         b.offset_bytes < a.offset_bytes + a.length_bytes;
+}
+
 /// Largest offset and end of a request: what a signed 64-bit file offset can name.
 inline constexpr uint64_t kMaxTraceBytes = (uint64_t{1} << 63) - 1;
 /// Longest discard taken for one.

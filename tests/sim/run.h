@@ -61,7 +61,6 @@ class Run {
   std::vector<std::unique_ptr<DiskSim>> disks;
   std::vector<std::unique_ptr<Machine>> machines;
   uint32_t next_session = 1;
-  uint32_t next_snapshot = 1;
   uint64_t operations = 0;  ///< completed by clients
   std::optional<Failure> failure;
 };
