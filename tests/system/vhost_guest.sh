@@ -169,7 +169,7 @@ modprobe xfs
 mkfs.xfs -q -f /dev/vda
 mount -t xfs /dev/vda /mnt
 fio --name=x --directory=/mnt --size=16M --rw=randwrite --bs=4k-64k --verify=crc32c --do_verify=1 \
-  --ioengine=libaio --direct=1 --iodepth=16 | grep err=
+  --ioengine=libaio --direct=1 --iodepth=16 --time_based --runtime=13 | grep err=
 fstrim -v /mnt
 umount /mnt
 xfs_repair -n /dev/vda 2>&1 | tail -1
