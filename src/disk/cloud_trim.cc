@@ -7,17 +7,31 @@
 
 #include "base/planted.h"
 #include "disk/cloud_super.h"
-#include "disk/hybrid_disk.h"
+#include "disk/ship_batch.h"
 
 namespace latte {
 
-/// What is lost is written again at the log's head, or it would be forgotten. Blocks found lost
-/// while reading this segment are in the extents as well, under a data entry. All go into one
-/// record, which takes no more room than the segment that goes; shipping leaves that free
-/// (kCarryReserve).
-Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
+/// Is anything of these blocks in the cloud log's stream, but not installed yet?
+bool HybridDisk::on_its_way_to_cloud(Lba lba, uint64_t count) {
+  const auto overlaps = [&](Lba first, uint64_t blocks) {
+    return first.value < lba.value + count && lba.value < first.value + blocks;
+  };
+  bool found = false;
+  pending_seqs_.for_each([&](PendingSeq& pending) {
+    found |= pending.in_cloud_log && overlaps(pending.lba, pending.count);
+  });
+  if (shipping_ == nullptr) return found;
+  for (size_t i = shipping_->finished; i < shipping_->admitted && !found; ++i) {
+    const log::Entry& entry = shipping_->items[i].append.entry;
+    found = entry.kind != log::EntryKind::empty && overlaps(Lba(entry.lba), entry.count);
+  }
+  return found;
+}
+
+/// What the segment has of blocks that are lost and of which nothing newer is in the cloud log.
+/// Blocks found lost while reading this segment are in the extents as well, under a data entry.
+std::deque<log::Append> HybridDisk::lost_in(const log::SegmentContent& content) const {
   std::deque<log::Append> lost;  // stable addresses
-  if (planted(Planted::forget_lost_blocks)) co_return true;
   for (const log::TableEntry& item : content.entries) {
     if (item.entry.kind != log::EntryKind::lost && item.entry.kind != log::EntryKind::data)
       continue;
@@ -37,6 +51,24 @@ Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
           append.entry.kind = log::EntryKind::lost;
           append.cause = log::WriteCause::metadata;
         });
+  }
+  return lost;
+}
+
+/// What is lost is written again at the log's head, or it would be forgotten. All goes into one
+/// record, which takes no more room than the segment that goes; shipping leaves that free
+/// (kCarryReserve). Never behind a newer version of the block: that one's segment would be cut
+/// first, and what is lost would stand for it.
+Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
+  if (planted(Planted::forget_lost_blocks)) co_return true;
+  std::deque<log::Append> lost = lost_in(content);
+  const auto overtaken = [this](const log::Append& append) {
+    return on_its_way_to_cloud(Lba(append.entry.lba), append.entry.count);
+  };
+  while (std::any_of(lost.begin(), lost.end(), overtaken)) {
+    if (cloud_stream_->failed() || background_stop_ || !going_on()) co_return false;
+    co_await cloud_progress_.wait();
+    lost = lost_in(content);
   }
   if (lost.empty()) co_return true;
   size_t admitted = 0;

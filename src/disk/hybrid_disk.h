@@ -336,6 +336,8 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   Task<bool> apply_zeroes(const std::vector<log::Entry>& zeroes);
 
   // cloud_trim.cc
+  bool on_its_way_to_cloud(Lba lba, uint64_t count);
+  std::deque<log::Append> lost_in(const log::SegmentContent& content) const;
   Task<bool> carry_lost(const log::SegmentContent& content);
   Seq highest_seq_before(uint64_t order) const;
   Task<bool> trim_cloud_log(uint64_t tail_order);
@@ -417,6 +419,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   mutable Seq contiguous_floor_;  // contiguous_seq() never goes below what it once was
   uint64_t dirty_bytes_ = 0;
   std::pmr::unsynchronized_pool_resource ship_memory_;  // of batches, kept from one to the next
+  const ShipBatch* shipping_ = nullptr;                 // what run_shipper() is sending
   struct LagSample {
     log::LogPosition end;
     TimeNs time_ns;

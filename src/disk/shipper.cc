@@ -153,7 +153,9 @@ Task<bool> HybridDisk::ship_once() {
   const bool loaded = co_await load_ship_batch(batch);
   if (!loaded) co_return false;
   co_await read_lost_again(batch);
+  shipping_ = &batch;
   const bool appended = co_await append_ship_batch(batch);
+  shipping_ = nullptr;
   if (!appended) co_return false;
   finish_ship_batch(batch);
   // Only a batch that had company tells how fast the cloud can go.

@@ -1,9 +1,13 @@
 #include "sim/sim_session.h"
 
+#include <algorithm>
+
 namespace latte::sim {
 namespace {
 
 constexpr TimeNs kHandshakeNs = 2 * kMillisecond;
+/// As often as this the chance that a session breaks is halved at most.
+constexpr uint32_t kMaxHalvings = 16;
 
 }  // namespace
 
@@ -38,7 +42,9 @@ Task<Result<SessionFacts>> SimSession::connect() {
 void SimSession::send(SessionCommand& command) {
   LATTE_CHECK(up_);
   SimCloud& cloud = volume_.cloud_;
-  const uint32_t chance = cloud.faults_.breaks;
+  // A thousand requests that were not flushed are sent again with every session. One that breaks as
+  // often each time is an outage, which is another fault.
+  const uint32_t chance = cloud.faults_.breaks >> std::min(broken_in_a_row_, kMaxHalvings);
   const bool breaks = chance != 0 && cloud.world_.random().below(1'000'000) < chance;
   command.end = SessionCommand::End::pending;
   commands_.push_back(command);
@@ -62,6 +68,7 @@ Task<void> SimSession::carry(SessionCommand& command, uint64_t losses) {
   if (losses_ != losses) co_return;
   command.unlink();
   --under_way_;
+  if (command.op == IoOp::flush && status == IoStatus::ok) broken_in_a_row_ = 0;
   command.end = status == IoStatus::ok ? SessionCommand::End::ok : SessionCommand::End::failed;
   reactor_.schedule(command.waiter);
 }
@@ -95,6 +102,7 @@ void SimSession::drop() {
   if (!up_) return;
   up_ = false;
   ++losses_;
+  ++broken_in_a_row_;
   volume_.cloud_.world_.trace("{}: session breaks, {} under way", port_.info().name, under_way_);
   break_ports();
   if (observer_ != nullptr) observer_->on_session_lost();

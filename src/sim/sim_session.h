@@ -45,6 +45,7 @@ class SimSession final : public Session {
   IntrusiveList<SessionCommand> commands_;
   size_t under_way_ = 0;
   uint64_t losses_ = 0;
+  uint32_t broken_in_a_row_ = 0;  // sessions in which no flush was answered
   bool up_ = false;
 };
 
