@@ -40,7 +40,7 @@ test-release:
 SANITIZED = (runtime|device|nbd|vhost|log|policy|disk|trace)_[a-z_]+_test
 test-sanitized:
 	@$(CMAKE) -B build/asan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
-	  -DLATTE_SANITIZE=address,undefined >/dev/null
+	  -DLATTE_SANITIZE=address,undefined -DLATTE_UNITY=ON >/dev/null
 	ninja -C build/asan -j$(JOBS) \
 	  $$(ninja -C build/asan -t targets all | grep -oE '^$(SANITIZED)' | sort -u)
 	ctest --test-dir build/asan --output-on-failure -j1 -R 'unit/$(SANITIZED)'
@@ -49,7 +49,7 @@ test-sanitized:
 # whole.
 test-threads:
 	@$(CMAKE) -B build/tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" \
-	  -DLATTE_SANITIZE=thread >/dev/null
+	  -DLATTE_SANITIZE=thread -DLATTE_UNITY=ON >/dev/null
 	ninja -C build/tsan -j$(JOBS) runtime_mailbox_test runtime_uring_reactor_test control_test \
 	  policy_dispatch_test vhost_lanes_test latte
 	ctest --test-dir build/tsan --output-on-failure -j1 \

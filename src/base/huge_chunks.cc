@@ -13,11 +13,11 @@
 namespace latte {
 namespace {
 
-constexpr size_t kClasses = std::countr_zero(kHugeChunkBytes / kSmallestHugePiece) + 1;
+constexpr size_t kPieceClasses = std::countr_zero(kHugeChunkBytes / kSmallestHugePiece) + 1;
 
 struct Pieces {
   std::mutex lock;
-  std::array<std::vector<void*>, kClasses> idle;
+  std::array<std::vector<void*>, kPieceClasses> idle;
 };
 
 /// Never destroyed: threads that end late still give buffers back.

@@ -35,7 +35,7 @@ bool plausible(const LeaseBlock& lease) {
 
 enum class Slot { empty, valid, other_version, damaged };
 
-Slot parse_slot(std::span<const std::byte> slot, StoredSuper& out, uint32_t& version) {
+Slot parse_slot(std::span<const std::byte> slot, LeasedSuper& out, uint32_t& version) {
   SuperHeader header;
   std::memcpy(&header, slot.data(), sizeof(header));
   const auto bytes = slot.subspan(sizeof(header), kBlockBytes);
@@ -52,7 +52,7 @@ Slot parse_slot(std::span<const std::byte> slot, StoredSuper& out, uint32_t& ver
 
 }  // namespace
 
-SlotBytes seal_super(const StoredSuper& super) {
+SlotBytes seal_super(const LeasedSuper& super) {
   SuperHeader header{};
   header.magic = kSuperMagic;
   header.version = kLeaseFormatVersion;
@@ -71,9 +71,9 @@ void seal_lease(LeaseBlock& lease) {
   lease.crc = struct_crc(lease);
 }
 
-Result<StoredSuper> parse_head_super(std::span<const std::byte, kLeasedHeadBytes> head,
+Result<LeasedSuper> parse_head_super(std::span<const std::byte, kLeasedHeadBytes> head,
                                      std::string_view where) {
-  std::array<StoredSuper, 2> found;
+  std::array<LeasedSuper, 2> found;
   std::array<Slot, 2> slots{};
   uint32_t version = 0;
   for (size_t i = 0; i < 2; ++i)

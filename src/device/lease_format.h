@@ -73,7 +73,7 @@ struct LeaseBlock {
 static_assert(sizeof(LeaseBlock) == kBlockBytes && offsetof(LeaseBlock, state) == 80);
 
 /// A superblock and where it came from.
-struct StoredSuper {
+struct LeasedSuper {
   uint64_t generation = 0;
   uint64_t counter = 0;
   SuperBytes bytes{};
@@ -82,14 +82,14 @@ using HeadBytes = std::array<std::byte, kLeasedHeadBytes>;
 using SlotBytes = std::array<std::byte, 2 * kBlockBytes>;
 
 /// A slot as it goes to the volume.
-SlotBytes seal_super(const StoredSuper& super);
+SlotBytes seal_super(const LeasedSuper& super);
 /// Sets magic, version and crc.
 void seal_lease(LeaseBlock& lease);
 
 /// The newer of the two superblocks. Errors: not_found (the whole head is zeroes: nothing was ever
 /// here), damaged (neither slot is valid, or something else is here), unsupported (another
 /// version). `where` names the volume.
-Result<StoredSuper> parse_head_super(std::span<const std::byte, kLeasedHeadBytes> head,
+Result<LeasedSuper> parse_head_super(std::span<const std::byte, kLeasedHeadBytes> head,
                                      std::string_view where);
 /// Where a lease with that many renewals is written.
 constexpr uint64_t lease_offset(uint64_t renewals) {

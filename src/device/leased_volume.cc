@@ -84,7 +84,7 @@ Error LeasedVolume::io_error(const char* what, IoStatus status) const {
                                      log_->trouble().empty() ? "" : ": ", log_->trouble())};
 }
 
-Task<Result<StoredSuper>> LeasedVolume::read_head() {
+Task<Result<LeasedSuper>> LeasedVolume::read_head() {
   auto head = std::make_unique<HeadBytes>();
   const IoStatus status = co_await log_->read_head(0, *head);
   if (status != IoStatus::ok) co_return io_error("the superblock can't be read", status);
@@ -98,10 +98,10 @@ Task<Result<SuperBytes>> LeasedVolume::read_super() {
 }
 
 /// The superblock there is, if its generation is the one; a volume without one counts as 0.
-Task<Result<StoredSuper>> LeasedVolume::expect(uint64_t generation) {
+Task<Result<LeasedSuper>> LeasedVolume::expect(uint64_t generation) {
   auto found = co_await read_head();
   if (!found && found.error().code != Errc::not_found) co_return found.error();
-  const StoredSuper current = found ? found.value() : StoredSuper{};
+  const LeasedSuper current = found ? found.value() : LeasedSuper{};
   if (current.generation != generation)
     co_return Error{Errc::busy,
                     fmt::format("{}: the superblock has generation {}, expected was {}: another "
@@ -110,7 +110,7 @@ Task<Result<StoredSuper>> LeasedVolume::expect(uint64_t generation) {
   co_return current;
 }
 
-Task<Result<void>> LeasedVolume::write_super(const StoredSuper& super) {
+Task<Result<void>> LeasedVolume::write_super(const LeasedSuper& super) {
   const SlotBytes slot = seal_super(super);
   const uint64_t offset = (super.counter % 2) * kSuperSlotBytes;
   IoStatus written = IoStatus::io_error;
@@ -144,7 +144,7 @@ Task<Result<void>> LeasedVolume::take_lease(uint64_t generation) {
 Task<Result<void>> LeasedVolume::swap_super(uint64_t expected_generation, uint64_t next_generation,
                                             const SuperBytes& next) {
   LATTE_CHECK(next_generation >= expected_generation);
-  StoredSuper super;
+  LeasedSuper super;
   super.generation = next_generation;
   super.bytes = next;
   if (options_.read_only)

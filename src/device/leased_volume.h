@@ -47,10 +47,10 @@ class LeasedVolume final : public CloudVolume, private WriteGuard {
   SessionDevice& log_device() { return *log_; }
 
  private:
-  Task<Result<StoredSuper>> read_head();
-  Task<Result<StoredSuper>> expect(uint64_t generation);
+  Task<Result<LeasedSuper>> read_head();
+  Task<Result<LeasedSuper>> expect(uint64_t generation);
   Task<Result<void>> take_lease(uint64_t generation);
-  Task<Result<void>> write_super(const StoredSuper& super);
+  Task<Result<void>> write_super(const LeasedSuper& super);
   Task<IoStatus> check_generation();
   Error io_error(const char* what, IoStatus status) const;
   Error lost_lease() const;

@@ -10,7 +10,7 @@
 //                the superblock says the larger size.
 //             2. No client's request is behind the new end when the superblock says the smaller
 //                size.
-// Limits: requests are held for kHoldNs at most, and only to shrink; kMostBytes.
+// Limits: requests are held for kHoldAllNs at most, and only to shrink; kMostBytes.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,8 +24,8 @@
 namespace latte {
 namespace {
 
-constexpr TimeNs kHoldNs = 10 * kSecond;
-constexpr TimeNs kLookNs = kMillisecond;
+constexpr TimeNs kHoldAllNs = 10 * kSecond;
+constexpr TimeNs kLookAgainNs = kMillisecond;
 constexpr TimeNs kAskAgainNs = kSecond;
 constexpr uint64_t kZeroPieceBytes = 1ull << 30;
 constexpr uint64_t kReadPieceBytes = 1u << 20;
@@ -118,11 +118,11 @@ Task<Result<void>> HybridDisk::shrink(uint64_t size_bytes, bool force) {
   }
   // Requests wait until nobody is behind the new end any more.
   state_ = State::resizing;
-  const TimeNs deadline_ns = reactor_.now() + kHoldNs;
+  const TimeNs deadline_ns = reactor_.now() + kHoldAllNs;
   while (active_ > 0 && state_ == State::resizing && reactor_.now() < deadline_ns)
-    co_await reactor_.sleep(kLookNs);
+    co_await reactor_.sleep(kLookAgainNs);
   Result<void> done =
-      not_resized(Errc::io, fmt::format("requests did not end within {} s", kHoldNs / kSecond));
+      not_resized(Errc::io, fmt::format("requests did not end within {} s", kHoldAllNs / kSecond));
   if (active_ == 0 && state_ == State::resizing && !force)
     done = co_await expect_zeroes(size_bytes, before);  // written to meanwhile
   else if (active_ == 0)
@@ -189,7 +189,7 @@ Task<Result<void>> HybridDisk::swap_size(uint64_t size_bytes) {
   const SuperBytes bytes = seal_to_bytes(next);
   const auto swapped = co_await cloud_.swap_super(super_.generation, super_.generation, bytes);
   CloudOwner owner;
-  const TimeNs deadline_ns = reactor_.now() + kHoldNs;
+  const TimeNs deadline_ns = reactor_.now() + kHoldAllNs;
   while (!swapped && !owner.answered && going_on() && reactor_.now() < deadline_ns) {
     owner = co_await read_owner(cloud_);
     if (!owner.answered) co_await reactor_.sleep(kAskAgainNs);

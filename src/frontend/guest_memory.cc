@@ -16,7 +16,6 @@
 namespace latte::vhost {
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
 /// Mappings of hugetlbfs files are whole huge pages; the largest there are.
 constexpr uint64_t kMaxHugePageBytes = 1ull << 30;
 

@@ -13,8 +13,6 @@
 namespace latte::vhost {
 namespace {
 
-constexpr uintptr_t kPageBytes = 4096;
-
 struct Guarded {
   std::atomic<uintptr_t> begin{0};  // 0: free
   std::atomic<uintptr_t> end{0};

@@ -14,6 +14,8 @@
 namespace latte::vhost {
 
 inline constexpr size_t kMaxGuardedMappings = 2048;
+/// Of the kernel: what a mapping consists of.
+inline constexpr uint64_t kPageBytes = 4096;
 
 /// Guards [mapping, +bytes) from now on. False: there are kMaxGuardedMappings already.
 bool guard_mapping(void* mapping, size_t bytes);

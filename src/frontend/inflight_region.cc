@@ -18,7 +18,6 @@
 namespace latte::vhost {
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
 /// Each queue's part begins on a cache line of its own.
 constexpr size_t kQueueAlignment = 64;
 

@@ -8,8 +8,8 @@
 namespace latte {
 namespace {
 
-StoredSuper super_of(uint64_t generation, uint64_t counter) {
-  StoredSuper super{generation, counter, {}};
+LeasedSuper super_of(uint64_t generation, uint64_t counter) {
+  LeasedSuper super{generation, counter, {}};
   super.bytes.fill(static_cast<std::byte>(counter));
   return super;
 }
@@ -17,7 +17,7 @@ StoredSuper super_of(uint64_t generation, uint64_t counter) {
 struct Head {
   std::unique_ptr<HeadBytes> bytes = std::make_unique<HeadBytes>();
   Head() { bytes->fill(std::byte{0}); }
-  void put(const StoredSuper& super) {
+  void put(const LeasedSuper& super) {
     const SlotBytes slot = seal_super(super);
     std::memcpy(bytes->data() + super.counter % 2 * kSuperSlotBytes, slot.data(), slot.size());
   }
@@ -25,7 +25,7 @@ struct Head {
     seal_lease(lease);
     std::memcpy(bytes->data() + lease_offset(lease.renewals), &lease, sizeof(lease));
   }
-  Result<StoredSuper> super() const { return parse_head_super(*bytes, "here"); }
+  Result<LeasedSuper> super() const { return parse_head_super(*bytes, "here"); }
   Result<std::optional<LeaseBlock>> lease() const {
     return parse_lease(std::span(*bytes).subspan<kLeaseOffset, kLeaseBytes>(), "here");
   }
