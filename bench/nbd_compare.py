@@ -7,7 +7,7 @@ begins with another server, and before each measurement Latte is done with what 
 would slow the others, too. Medians and the ratio to the better qemu are printed. fio's nbd engine is the client.
 
   bench/nbd_compare.py --latte build/release/latte [--dir DIR] [--rounds 5] [--seconds 2]
-                       [--write-buffer 16MiB]
+                       [--write-buffer 16MiB] [--only TEXT]
 """
 import argparse
 import json
@@ -120,7 +120,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--write-buffer", default=None, help="the pool's, such as 16MiB; none if left out")
+    parser.add_argument("--only", default="", help="only workloads whose label has this text")
     options = parser.parse_args()
+    chosen = [workload for workload in WORKLOADS if options.only in workload[0]]
     directory = tempfile.mkdtemp(prefix="latte-bench-", dir=options.dir)
     servers = []
     try:
@@ -131,20 +133,20 @@ def main():
         uris = {"latte": uri,
                 "qemu-storage-daemon": f"nbd+unix:///d?socket={directory}/qsd.sock",
                 "qemu-nbd": f"nbd+unix:///d?socket={directory}/qnbd.sock"}
-        results = {name: {workload[0]: [] for workload in WORKLOADS} for name in uris}
+        results = {name: {workload[0]: [] for workload in chosen} for name in uris}
         names = list(uris)
         for turn in range(options.rounds):
             first = turn % len(names)
             for target in uris.values():
                 fio(target, "write", "128k", 16, 0, runtime=False)
-            for label, rw, block, depth in WORKLOADS:
+            for label, rw, block, depth in chosen:
                 for name in names[first:] + names[:first]:
                     wait_quiet(server)
                     results[name][label].append(
                         fio(uris[name], rw, block, depth, options.seconds))
         print(f"{'IOPS, medians of ' + str(options.rounds):24}" +
               "".join(f"{name:>22}" for name in uris) + f"{'ratio':>8}")
-        for workload in WORKLOADS:
+        for workload in chosen:
             medians = {name: statistics.median(results[name][workload[0]]) for name in uris}
             best = max(medians["qemu-storage-daemon"], medians["qemu-nbd"])
             print(f"{workload[0]:24}" + "".join(f"{medians[name]:22.0f}" for name in uris) +
