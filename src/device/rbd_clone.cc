@@ -31,19 +31,50 @@ std::string parent_of(RbdCluster& cluster, const std::string& name) {
   return error < 0 ? "" : parent.image_name;
 }
 
-/// Removes an image that an interrupted clone left, whose base has no superblock; one that is
-/// anything else is an error. An image that was just cloned still has its parent's mark.
+/// Nothing was ever written to the image.
+bool is_empty(RbdCluster& cluster, const std::string& name) {
+  librbd::RBD rbd;
+  librbd::Image image;
+  uint64_t bytes = 0;
+  int error = rbd.open_read_only(cluster.io(), image, name.c_str(), nullptr);
+  if (error >= 0) error = image.size(&bytes);
+  bool written = false;
+  const auto note = [](uint64_t, size_t, int, void* found) {
+    *static_cast<bool*>(found) = true;
+    return 0;
+  };
+  if (error >= 0) error = image.diff_iterate2(nullptr, 0, bytes, false, true, note, &written);
+  return error >= 0 && !written;
+}
+
+/// What an interrupted clone may leave, its base without a superblock: first a name without an
+/// image, then an image with neither a parent nor a mark, then one with the parent's mark. For the
+/// first two there is only the cluster's note.
+Result<bool> is_unfinished(RbdCluster& cluster, const std::string& name, const std::string& parent,
+                           const FoundRbdImage& found) {
+  if (found.mark == kRbdCloning) return true;
+  if (found.mark == kRbdMaking && name == cluster.address().log_image()) return true;
+  const std::string present = parent_of(cluster, name);
+  if (!present.empty()) return present == parent;
+  if (!found.mark.empty() || !is_empty(cluster, name)) return false;
+  return cluster.clone_noted(cluster.address().image);
+}
+
+/// Removes an image that an interrupted clone left; one that is anything else is an error.
 Result<void> clear_place(RbdCluster& cluster, const std::string& name, const std::string& parent) {
   const auto found = find_rbd_image(cluster, name);
   if (!found) return found.error();
-  if (!found.value().there) return {};
-  const bool unfinished =
-      found.value().mark == kRbdCloning || parent_of(cluster, name) == parent ||
-      (found.value().mark == kRbdMaking && name == cluster.address().log_image());
-  if (!unfinished) return in_the_way(cluster, name);
+  const auto unfinished = found.value().there ? is_unfinished(cluster, name, parent, found.value())
+                                              : cluster.clone_noted(cluster.address().image);
+  if (!unfinished) return unfinished.error();
+  if (!unfinished.value()) {
+    if (found.value().there) return in_the_way(cluster, name);
+    return {};
+  }
   librbd::RBD rbd;
   const int error = rbd.remove(cluster.io(), name.c_str());
-  if (error < 0) return rbd_error(cluster.address(), "remove the unfinished clone " + name, error);
+  if (error < 0 && error != -ENOENT)
+    return rbd_error(cluster.address(), "remove the unfinished clone " + name, error);
   return {};
 }
 
@@ -96,6 +127,8 @@ Result<SuperBytes> begin_now(const RbdAddress& from, const std::string& snapshot
                              from.to_string(), snapshot)};
   const Result<void> clear = clear_places(cluster, from);
   if (!clear) return clear.error();
+  const Result<void> noted = cluster.note_clone(to.image);
+  if (!noted) return noted.error();
   const std::pair<std::string, std::string> pairs[] = {{from.image, to.image},
                                                        {from.log_image(), to.log_image()}};
   for (const auto& [parent, child] : pairs) {
@@ -118,7 +151,7 @@ Result<void> end_now(const RbdAddress& to, uint64_t log_bytes) {
   int error = rbd.open(cluster.io(), image, to.image.c_str());
   if (error >= 0) error = mark_rbd_image(image, kRbdMaking);
   if (error < 0) return rbd_error(to, "mark the image " + to.image, error);
-  return {};
+  return cluster.forget_clone(to.image);
 }
 
 }  // namespace

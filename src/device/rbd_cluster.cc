@@ -84,6 +84,8 @@ std::string snapshot_object(const std::string& image_id, const std::string& name
   return "latte_snapshot." + image_id + "." + name;
 }
 
+std::string clone_object(const std::string& image) { return "latte_clone." + image; }
+
 /// Follows the envelope in a snapshot's object.
 struct SnapshotState {
   uint32_t complete;
@@ -235,6 +237,32 @@ Result<void> RbdCluster::remove_snapshot(const std::string& image_id, const std:
   const int error = io_.remove(object);
   if (error < 0 && error != -ENOENT)
     return rbd_error(address_, "remove a snapshot's object " + object, error);
+  return {};
+}
+
+Result<void> RbdCluster::note_clone(const std::string& image) {
+  const std::string object = clone_object(image);
+  ceph::bufferlist nothing;
+  const int error = io_.write_full(object, nothing);
+  if (error < 0) return rbd_error(address_, "note a clone, object " + object, error);
+  return {};
+}
+
+Result<bool> RbdCluster::clone_noted(const std::string& image) {
+  const std::string object = clone_object(image);
+  uint64_t bytes = 0;
+  time_t changed = 0;
+  const int error = io_.stat(object, &bytes, &changed);
+  if (error < 0 && error != -ENOENT)
+    return rbd_error(address_, "look for a clone's object " + object, error);
+  return error >= 0;
+}
+
+Result<void> RbdCluster::forget_clone(const std::string& image) {
+  const std::string object = clone_object(image);
+  const int error = io_.remove(object);
+  if (error < 0 && error != -ENOENT)
+    return rbd_error(address_, "remove a clone's object " + object, error);
   return {};
 }
 

@@ -62,6 +62,12 @@ class RbdCluster {
   Result<void> write_snapshot(const std::string& image_id, const std::string& name,
                               const RbdSnapshotRecord& record);
   Result<void> remove_snapshot(const std::string& image_id, const std::string& name);
+  /// Notes that the image of this name is being made as a clone, before there is an image that
+  /// could be marked. Errors: io, no_space.
+  Result<void> note_clone(const std::string& image);
+  /// Errors: io.
+  Result<bool> clone_noted(const std::string& image);
+  Result<void> forget_clone(const std::string& image);
 
  private:
   Result<void> configure();

@@ -56,7 +56,8 @@ bool SimCloud::swap(SimCloudVolume& handle, uint64_t expected, uint64_t next,
   if (generation_ != expected) return false;
   super_ = bytes;
   if (next == expected) return true;
-  generation_ = next;
+  // Whether or not the answer reaches the new owner.
+  generation_ = handle.generation_ = next;
   fenced_at_ns_ = world_.now();
   fenced_at_version_[0] = base_.version();
   fenced_at_version_[1] = log_.version();
@@ -247,9 +248,7 @@ IoStatus CloudSuperPort::execute(IoRequest& request, uint64_t) {
   auto& swap = *static_cast<Swap*>(request.iov->iov_base);
   if (fails && world_.random().chance(1, 2)) return IoStatus::io_error;
   swap.busy = !cloud.swap(volume_, swap.expected, swap.next, *swap.bytes);
-  if (fails && !swap.busy) return IoStatus::io_error;
-  if (!swap.busy) volume_.generation_ = swap.next;
-  return IoStatus::ok;
+  return fails && !swap.busy ? IoStatus::io_error : IoStatus::ok;
 }
 
 void CloudSuperPort::process_death() {

@@ -104,6 +104,10 @@ class Cluster:
     def rbd(self, *words):
         return self._run("rbd", "-c", self.conf, *words)
 
+    def rados(self, *words):
+        """On the objects of the pool rbd."""
+        return self._run("rados", "-c", self.conf, "-p", "rbd", *words)
+
     def _spawn(self, name, *command):
         with open(os.path.join(self.dir, "log", name + ".out"), "ab") as out:
             self.processes[name] = subprocess.Popen((*command, "-c", self.conf, "-f"), stdout=out,

@@ -530,6 +530,30 @@ class Snapshots(RbdCase):
         self.serve_clone(host)
         self.expect_prefix(connect(str(self.dir / "b.other.sock"), "copy"), least)
 
+    def test_what_killed_clones_leave(self):
+        config = self.config()
+        self.latte("create", config)
+        self.serve(config)
+        self.snapshot(config, "create", "s")
+        host = self.both()
+        copy = f"rbd/{self.image}-copy"
+        CLUSTER.rbd("create", "--size", "64M", copy)
+        self.assertIn("left alone", self.clone(host, "s", expect=1))
+        # With its note, an empty image without a mark is a clone's; with something in it, it is not.
+        CLUSTER.rados("create", f"latte_clone.{self.image}-copy")
+        CLUSTER.rbd("bench", copy, "--io-type", "write", "--io-size", "4K", "--io-total", "4K")
+        self.assertIn("left alone", self.clone(host, "s", expect=1))
+        CLUSTER.rbd("rm", "--no-progress", copy)
+        for image in (copy, copy + ".log"):
+            CLUSTER.rbd("create", "--size", "64M", image)
+        # A name without an image.
+        found = json.loads(CLUSTER.rbd("info", "--format", "json", copy))
+        CLUSTER.rados("rm", f"rbd_header.{found['id']}")
+        self.clone(host, "s")
+        self.serve_clone(host)
+        self.expect_prefix(connect(str(self.dir / "b.other.sock"), "copy"), 0)
+        self.assertNotIn("latte_clone", CLUSTER.rados("ls"))
+
     def test_only_rbd_has_them(self):
         config = self.config("f", cloud="file:cloud-f")
         self.latte("create", config)
