@@ -108,10 +108,11 @@ check_all() {
 }
 
 start_server() { # program, address
+  rm -f "$scratch/ready" # a look at the last server's would be too early
   "$1" "$2" disk $((64 << 20)) >"$scratch/ready" 2>"$scratch/log" &
   server_pid=$!
   for _ in $(seq 100); do
-    if grep -q '^ready' "$scratch/ready"; then return; fi
+    if grep -qs '^ready' "$scratch/ready"; then return; fi
     sleep 0.05
   done
   fail "the server did not start: $(<"$scratch/log")"
