@@ -22,6 +22,9 @@ constexpr size_t kApplyDepth = 16;
 constexpr size_t kApplyRunBlocks = 256;
 /// Longest discard of the base in one request.
 constexpr uint64_t kDiscardBytes = 1ull << 30;
+/// For how long a cloud that is away is asked whose the log is in which there is damage.
+constexpr TimeNs kOwnerAskNs = 30 * kSecond;
+constexpr TimeNs kOwnerAskAgainNs = 200 * kMillisecond;
 
 }  // namespace
 
@@ -116,7 +119,13 @@ Task<bool> HybridDisk::apply_front() {
 /// A segment that can't be read may be damaged, or another host's by now: it may reuse what this
 /// one still counts as its own.
 Task<void> HybridDisk::on_cloud_damage(uint32_t segment) {
-  const CloudOwner owner = co_await read_owner(cloud_);
+  const TimeNs deadline_ns = reactor_.now() + kOwnerAskNs;
+  CloudOwner owner = co_await read_owner(cloud_);
+  while (!owner.answered && going_on() && !background_stop_ && reactor_.now() < deadline_ns) {
+    co_await reactor_.sleep(kOwnerAskAgainNs);
+    owner = co_await read_owner(cloud_);
+  }
+  if (background_stop_ || !going_on()) co_return;
   if (owner.super && !owner.is(super_.owner_pool_id)) {
     on_cloud_status(IoStatus::fenced);
     co_return;

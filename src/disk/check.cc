@@ -103,15 +103,16 @@ class Checker {
 
 }  // namespace
 
-Task<void> Host::check_cloud(CheckedDisk& item, const log::CloudSuper& super,
-                             std::vector<Finding>& findings, Progress* progress) {
+/// Returns what the cloud log knows of the pool.
+Task<log::PoolMark> Host::check_cloud(CheckedDisk& item, const log::CloudSuper& super,
+                                      std::vector<Finding>& findings, Progress* progress) {
   Checker checker(findings, progress);
   const std::string where = fmt::format("disk {}: {}", item.disk.name, item.cloud->name());
   auto opened = co_await log::SegmentSpace::open(reactor_, item.cloud->log(),
                                                  log::SpaceKind::cloud_log, true);
   if (!opened) {
     checker.damage(where + ": cloud log: " + opened.error().message);
-    co_return;
+    co_return log::PoolMark{};
   }
   auto space = opened.take();
   const CloudImage image = co_await load_cloud_image(reactor_, *space, super.disk_id, true);
@@ -139,9 +140,10 @@ Task<void> Host::check_cloud(CheckedDisk& item, const log::CloudSuper& super,
         fmt::format("{}: writes up to {} are complete in the cloud; {} later ones wait for "
                     "theirs in the pool",
                     where, image.contiguous.value, image.highest - image.contiguous));
+  co_return space->pool_mark();
 }
 
-Task<void> Host::check_local(CheckedDisk& item, const log::CloudSuper& super,
+Task<void> Host::check_local(CheckedDisk& item, const log::CloudSuper& super, log::PoolMark mark,
                              std::vector<Finding>& findings, Progress* progress) {
   Checker checker(findings, progress);
   log::SegmentSpace& space = pool_->space();
@@ -154,8 +156,9 @@ Task<void> Host::check_local(CheckedDisk& item, const log::CloudSuper& super,
     co_return;
   }
   CollectVisitor visitor;
-  const log::StreamRecoveryOptions options{super.disk_id, slot->epoch, slot->tail_order,
-                                           reactor_.boot_id()};
+  log::StreamRecoveryOptions options{super.disk_id, slot->epoch, slot->tail_order,
+                                     reactor_.boot_id()};
+  if (mark.epoch == slot->epoch) options.flushed = mark.end;
   const log::StreamRecovery stream = co_await log::recover_stream(space, options, found_, visitor);
   if (stream.unreadable > 0)
     checker.damage(fmt::format("{}: {} segments can't be read", where, stream.unreadable));
@@ -175,8 +178,8 @@ Task<Result<std::vector<Finding>>> Host::check(std::vector<CheckedDisk> disks, P
       findings.push_back(Finding{true, super.error().message});
       continue;
     }
-    co_await check_cloud(item, super.value(), findings, progress);
-    co_await check_local(item, super.value(), findings, progress);
+    const log::PoolMark mark = co_await check_cloud(item, super.value(), findings, progress);
+    co_await check_local(item, super.value(), mark, findings, progress);
   }
   co_return findings;
 }

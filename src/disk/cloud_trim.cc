@@ -112,6 +112,9 @@ Task<bool> HybridDisk::trim_cloud_log(uint64_t tail_order) {
     // A full pool has no room for notes, and gets none before the cloud log has. So the superblock
     // calls void what the notes were to be about; it costs no more than cached copies at a restart.
     if (!noted) void_seq = highest_seq_before(tail_order);
+    // What goes from the cloud log no longer tells recovery that an older copy in the pool is
+    // stale: if the pool has lost what does, it must know of that.
+    cloud_space_->pool_mark() = {super_.epoch, local_->durable_end()};
   }
   log::StreamSlot* slot = cloud_space_->find_stream(id_);
   LATTE_CHECK(slot != nullptr);

@@ -108,6 +108,13 @@ class Host {
   Task<Result<void>> hand_over(const std::string& disk_name);
   /// HybridDisk::resize(). Errors: not_found, and its own.
   Task<Result<void>> resize(const std::string& disk_name, uint64_t size_bytes, bool force);
+  /// Makes the disk what it was when the snapshot was made, and nobody's, as after a hand-over: the
+  /// next host adopts it. It must be nobody's before, or what an interrupted rollback left; the
+  /// snapshots stay. An error behind the first step leaves no disk until it is done again. Errors:
+  /// unsupported (the cloud has no snapshots), busy (it has an owner), not_found, damaged, io.
+  static Task<Result<std::string>> roll_back(Reactor& reactor, CloudVolume& cloud,
+                                             std::string disk_name, std::string snapshot,
+                                             Progress* progress);
   /// HybridDisk::make_snapshot() and its siblings. Errors: not_found, and theirs.
   Task<Result<void>> make_snapshot(std::string disk_name, std::string snapshot);
   Task<Result<void>> remove_snapshot(std::string disk_name, std::string snapshot);
@@ -136,15 +143,15 @@ class Host {
  private:
   /// The error with the disk's name in front.
   static Error on_disk(const std::string& name, Error error);
-  Task<void> check_cloud(CheckedDisk& item, const log::CloudSuper& super,
-                         std::vector<Finding>& findings, Progress* progress);
-  Task<void> check_local(CheckedDisk& item, const log::CloudSuper& super,
+  Task<log::PoolMark> check_cloud(CheckedDisk& item, const log::CloudSuper& super,
+                                  std::vector<Finding>& findings, Progress* progress);
+  Task<void> check_local(CheckedDisk& item, const log::CloudSuper& super, log::PoolMark mark,
                          std::vector<Finding>& findings, Progress* progress);
   Task<Result<log::CloudSuper>> read_super(CloudVolume& cloud, const DiskOptions& disk);
   Task<Result<void>> swap_super(CloudVolume& cloud, const log::CloudSuper& current,
                                 log::CloudSuper& next);
-  Task<Result<void>> cut_cloud_log(CloudVolume& cloud, const log::CloudSuper& super,
-                                   std::string* report);
+  static Task<Result<void>> cut_cloud_log(Reactor& reactor, CloudVolume& cloud,
+                                          const log::CloudSuper& super, std::string* report);
   Task<Result<void>> register_disk(const DiskOptions& disk, const log::CloudSuper& super,
                                    uint64_t cloud_log_bytes);
 

@@ -161,6 +161,8 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
   options.epoch = slot->epoch;
   options.tail_order = slot->tail_order;
   options.boot_id = reactor_.boot_id();
+  const log::PoolMark& mark = cloud_space_->pool_mark();
+  if (mark.epoch == slot->epoch) options.flushed = mark.end;
   LocalVisitor visitor(*this);
   const log::StreamRecovery stream =
       co_await log::recover_stream(space, options, pool_segments, visitor);

@@ -10,9 +10,9 @@ namespace latte::log {
 namespace {
 
 template <typename Block>
-void seal_block(Block& block, uint64_t magic) {
+void seal_block(Block& block, uint64_t magic, uint32_t version = kFormatVersion) {
   block.magic = magic;
-  block.version = kFormatVersion;
+  block.version = version;
   block.crc = struct_crc(block);
 }
 
@@ -24,10 +24,10 @@ bool parse_block(std::span<const std::byte> bytes, uint64_t magic, Block& out) {
   return out.magic == magic && out.version == kFormatVersion && out.crc == struct_crc(out);
 }
 
-/// Magic, version and CRC of a superblock, told apart for the operator.
+/// Magic, version and CRC of a superblock, told apart for the operator. `also` is one more version.
 template <typename Block>
 Result<void> check_super(std::span<const std::byte> bytes, uint64_t magic, Block& out,
-                         std::string_view where) {
+                         std::string_view where, uint32_t also = kFormatVersion) {
   if (bytes.size() < sizeof(Block))
     return Error{Errc::damaged, fmt::format("{}: superblock is cut short", where)};
   std::memcpy(&out, bytes.data(), sizeof(Block));
@@ -35,7 +35,7 @@ Result<void> check_super(std::span<const std::byte> bytes, uint64_t magic, Block
     return Error{Errc::not_found, fmt::format("{}: no Latte superblock here", where)};
   if (out.crc != struct_crc(out))
     return Error{Errc::damaged, fmt::format("{}: superblock checksum mismatch", where)};
-  if (out.version != kFormatVersion)
+  if (out.version != kFormatVersion && out.version != also)
     return Error{Errc::unsupported,
                  fmt::format("{}: format version {} is not supported (this build reads {}); use a "
                              "matching build of latte",
@@ -85,6 +85,7 @@ uint32_t bound_crc(uint32_t data_crc, Lba lba, Seq seq) {
 
 void seal(SpaceSuper& super) { seal_block(super, kSpaceMagic); }
 void seal(CloudSuper& super) { seal_block(super, kCloudMagic); }
+void seal_rolling_back(CloudSuper& super) { seal_block(super, kCloudMagic, kRollingBackVersion); }
 void seal(SegmentHeader& header) { seal_block(header, kSegmentMagic); }
 void seal(SegmentFooter& footer) { seal_block(footer, kFooterMagic); }
 
@@ -106,7 +107,9 @@ Result<SpaceSuper> parse_space_super(std::span<const std::byte> block, std::stri
       std::has_single_bit(super.segment_bytes) && super.segment_count >= 2 &&
       super.segment_count < (1ull << 32) && super.first_segment_offset >= 2 * kBlockBytes &&
       super.first_segment_offset % kBlockBytes == 0 && super.first_segment_offset < (1ull << 40);
-  if (!sane) return Error{Errc::damaged, fmt::format("{}: superblock fields out of range", where)};
+  const bool pool_sane = super.pool.epoch < kMost && plausible(super.pool.end);
+  if (!sane || !pool_sane)
+    return Error{Errc::damaged, fmt::format("{}: superblock fields out of range", where)};
   for (const StreamSlot& slot : super.streams) {
     if (!zero_terminated(slot.name))
       return Error{Errc::damaged, fmt::format("{}: disk name without end", where)};
@@ -122,8 +125,20 @@ Result<SpaceSuper> parse_space_super(std::span<const std::byte> block, std::stri
 }
 
 Result<CloudSuper> parse_cloud_super(std::span<const std::byte> block, std::string_view where) {
+  auto super = parse_cloud_super_to_roll_back(block, where);
+  if (super && super.value().version == kRollingBackVersion)
+    return Error{
+        Errc::unsupported,
+        fmt::format("{}: a rollback to a snapshot did not come to its end, and there is no "
+                    "disk until it has; run latte snapshot rollback again",
+                    where)};
+  return super;
+}
+
+Result<CloudSuper> parse_cloud_super_to_roll_back(std::span<const std::byte> block,
+                                                  std::string_view where) {
   CloudSuper super;
-  auto checked = check_super(block, kCloudMagic, super, where);
+  auto checked = check_super(block, kCloudMagic, super, where, kRollingBackVersion);
   if (!checked) return checked.error();
   if (super.size_bytes == 0 || super.size_bytes % kBlockBytes != 0 || super.disk_id.is_nil() ||
       extent_of(super) < super.size_bytes || extent_of(super) % kBlockBytes != 0 ||

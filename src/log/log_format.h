@@ -24,6 +24,9 @@ namespace latte::log {
 static_assert(std::endian::native == std::endian::little, "on-disk structures are used in place");
 
 inline constexpr uint32_t kFormatVersion = 1;
+/// A cloud superblock's while the disk is being rolled back to a snapshot: base and log are no
+/// disk's then, and nothing but that rollback may go on with them.
+inline constexpr uint32_t kRollingBackVersion = 2;
 
 inline constexpr uint64_t kSpaceMagic = 0x31435053'5454414cull;    // "LATTSPC1"
 inline constexpr uint64_t kCloudMagic = 0x31444c43'5454414cull;    // "LATTCLD1"
@@ -54,6 +57,21 @@ struct StreamSlot {
 };
 static_assert(sizeof(StreamSlot) == 112);
 
+/// A place in a disk's stream: segment order and block within the segment.
+struct LogPosition {
+  uint64_t order = 0;
+  uint64_t block = 0;
+  friend constexpr auto operator<=>(const LogPosition&, const LogPosition&) = default;
+};
+
+/// A cloud log's: what is known there of the pool, whose own marks may be lost with what they are
+/// of.
+struct PoolMark {
+  uint64_t epoch = 0;  // the disk's when this was written; in another one it says nothing
+  LogPosition end;     // the pool's log of the disk was flushed up to here
+};
+static_assert(sizeof(PoolMark) == 24);
+
 /// First two blocks of a space, written in turn: the valid one with the higher counter counts.
 struct SpaceSuper {
   uint64_t magic;
@@ -65,7 +83,8 @@ struct SpaceSuper {
   uint64_t first_segment_offset;  // bytes
   uint64_t counter;               // of superblock writes
   Uuid space_id;                  // pool id, or the disk's id for its cloud log
-  std::array<uint8_t, 448> reserved;
+  PoolMark pool;
+  std::array<uint8_t, 424> reserved;
   std::array<StreamSlot, kMaxStreams> streams;
 };
 static_assert(sizeof(SpaceSuper) == kBlockBytes);
@@ -94,13 +113,6 @@ inline constexpr uint64_t kMaxDiskBytes = 1ull << 50;
 constexpr uint64_t extent_of(const CloudSuper& super) {
   return super.extent_bytes == 0 ? super.size_bytes : super.extent_bytes;
 }
-
-/// A place in a disk's stream: segment order and block within the segment.
-struct LogPosition {
-  uint64_t order = 0;
-  uint64_t block = 0;
-  friend constexpr auto operator<=>(const LogPosition&, const LogPosition&) = default;
-};
 
 /// Block 0 of a segment in use.
 struct SegmentHeader {
@@ -239,6 +251,8 @@ inline uint32_t unbound_crc(uint32_t stored, Lba lba, Seq seq) {
 /// Sets magic, version and crc of a whole-block structure.
 void seal(SpaceSuper& super);
 void seal(CloudSuper& super);
+/// seal() with kRollingBackVersion.
+void seal_rolling_back(CloudSuper& super);
 void seal(SegmentHeader& header);
 void seal(SegmentFooter& footer);
 /// Sets the crc of a record's header blocks (already filled in).
@@ -249,6 +263,9 @@ void seal_record(std::span<std::byte> header_blocks);
 /// object.
 Result<SpaceSuper> parse_space_super(std::span<const std::byte> block, std::string_view where);
 Result<CloudSuper> parse_cloud_super(std::span<const std::byte> block, std::string_view where);
+/// For rolling back only: accepts kRollingBackVersion, too.
+Result<CloudSuper> parse_cloud_super_to_roll_back(std::span<const std::byte> block,
+                                                  std::string_view where);
 
 /// Likewise for segments, where a mismatch is an everyday thing: false = not a valid one.
 bool parse_segment_header(std::span<const std::byte> block, SegmentHeader& out);

@@ -44,13 +44,14 @@ std::vector<Link> link_segments(const StreamRecoveryOptions& options, std::vecto
 
 class Recoverer {
  public:
-  Recoverer(SegmentSpace& space, StreamVisitor& visitor, std::vector<Link> links, uint64_t boot_id,
-            StreamRecovery& out)
+  Recoverer(SegmentSpace& space, StreamVisitor& visitor, std::vector<Link> links,
+            const StreamRecoveryOptions& options, StreamRecovery& out)
       : space_(space),
         visitor_(visitor),
         links_(std::move(links)),
-        boot_id_(boot_id),
+        boot_id_(options.boot_id),
         out_(out),
+        flushed_(options.flushed),
         read_ahead_(space, wanted_segments()) {}
 
   Task<void> run() {
@@ -61,6 +62,7 @@ class Recoverer {
       }
       co_await take_segment(i);
     }
+    if (out_.end < flushed_) hole(out_.end, "the log ends before what had been flushed");
     out_.durable = std::min(flushed_, out_.end);
   }
 
@@ -136,7 +138,8 @@ class Recoverer {
     if (was_cut) co_return;
     out_.chain.push_back(segment);
     // A last segment that ends cleanly goes on. Behind a cut there may be records that look valid.
-    // One without any record (its first was lost with the power) could never be sealed: it ends here.
+    // One without any record (its first was lost with the power) could never be sealed: it ends
+    // here.
     const bool clean = !cut_ && !content.unreadable && !content.gap_inside;
     if (preloaded && clean && content.record_count > 0) {
       LATTE_CHECK(segment.used_blocks == content.end_block);
@@ -228,9 +231,9 @@ class Recoverer {
   std::vector<Link> links_;
   uint64_t boot_id_;
   StreamRecovery& out_;
+  LogPosition flushed_;
   SegmentReadAhead read_ahead_;
   SegmentContent last_;
-  LogPosition flushed_;
   LogPosition durable_;  // flushed, or completed under the present boot
   bool cut_ = false;
 };
@@ -264,7 +267,7 @@ Task<StreamRecovery> recover_stream(SegmentSpace& space, StreamRecoveryOptions o
   auto links = link_segments(options, own, space.segment_blocks());
   // Before the tail lies nothing that could be missing.
   if (options.tail_order > 0) out.end = LogPosition{options.tail_order - 1, UINT32_MAX};
-  Recoverer recoverer(space, visitor, std::move(links), options.boot_id, out);
+  Recoverer recoverer(space, visitor, std::move(links), options, out);
   co_await recoverer.run();
   // What did not make it into the chain is void: its records are excluded by the next segment's
   // header.

@@ -46,6 +46,7 @@ struct StreamRecoveryOptions {
   uint64_t epoch = 0;       ///< segments of lower generations are void
   uint64_t tail_order = 0;  ///< segments below are void
   uint64_t boot_id = 0;     ///< of the present power session; see Reactor::boot_id()
+  LogPosition flushed{};    ///< what is known from elsewhere to have been flushed
 };
 
 /// Those of the found segments that may belong to the stream's present content.

@@ -63,6 +63,7 @@ class SegmentSpace {
 
   /// Streams in the superblock. A change is durable only after write_super().
   std::span<StreamSlot> streams() { return super_.streams; }
+  PoolMark& pool_mark() { return super_.pool; }
   StreamSlot* find_stream(const Uuid& disk_id);
   StreamSlot* find_stream_by_name(std::string_view name);
   /// A free slot, or null.

@@ -194,6 +194,48 @@ TEST(HybridDisk, AStoppedDiskRefusesRequests) {
   EXPECT_EQ(rig.write(0, filled(kB, 1)), IoStatus::stopped);
 }
 
+/// Flips bits of each block on the drive that was filled with `value`, and of `before` blocks
+/// before it: of its record's header.
+void corrupt_blocks_of(DiskRig& rig, int value, uint64_t before = 0) {
+  auto& store = rig.drive().store();
+  for (uint64_t page = 0; page < store.size_bytes() / kB; ++page) {
+    const sim::PageRef contents = store.peek(page);
+    if (contents.null() || contents.data()[0] != std::byte(value)) continue;
+    if (contents.data()[kB - 1] != std::byte(value)) continue;
+    for (uint64_t i = 0; i <= before; ++i) store.corrupt(page - i, rig.world().random());
+  }
+}
+
+/// A pool with an old version of block 0 and a newer one that is in the base, and in no cloud log.
+void write_twice(DiskRig& rig) {
+  ASSERT_EQ(rig.write(0, filled(kB, 1)), IoStatus::ok);
+  (void)rig.world().run_for(10 * kSecond);
+  ASSERT_EQ(rig.write(0, filled(kB, 2)), IoStatus::ok);
+  Progress progress;
+  ASSERT_TRUE(rig.run(rig.host().drain("db", &progress)).ok());
+  rig.kill(false);
+}
+
+TEST(HybridDisk, APoolWithADamagedLastRecordServesNothingOlder) {
+  DiskRig rig;
+  write_twice(rig);
+  corrupt_blocks_of(rig, 2);
+  rig.boot();
+  ASSERT_TRUE(rig.attach().ok());
+  EXPECT_EQ(rig.read(0, kB), filled(kB, 2));
+}
+
+TEST(HybridDisk, APoolThatLostItsFlushedEndIsRefused) {
+  DiskRig rig;
+  write_twice(rig);
+  corrupt_blocks_of(rig, 2, 1);
+  rig.boot();
+  const auto attached = rig.attach();  // there may have been more, which the cloud does not have
+  ASSERT_FALSE(attached.ok());
+  EXPECT_EQ(attached.error().code, Errc::damaged);
+  EXPECT_NE(attached.error().message.find("takeover"), std::string::npos);
+}
+
 TEST(HybridDisk, WhatGoesBadBehindACleanStopIsAnErrorAndNeverAnOlderVersion) {
   DiskRig rig;
   ASSERT_EQ(rig.write(0, filled(kB, 1)), IoStatus::ok);
@@ -203,12 +245,7 @@ TEST(HybridDisk, WhatGoesBadBehindACleanStopIsAnErrorAndNeverAnOlderVersion) {
   ASSERT_TRUE(rig.run(rig.host().stop()).ok());
   ASSERT_GT(rig.host().stats().disks.front().dirty_bytes, 0u);  // the pool has the only copy
   rig.kill(true);
-  auto& store = rig.drive().store();
-  for (uint64_t page = 0; page < store.size_bytes() / kB; ++page) {
-    const sim::PageRef contents = store.peek(page);
-    if (contents.null() || contents.data()[0] != std::byte{2}) continue;
-    if (contents.data()[kB - 1] == std::byte{2}) store.corrupt(page, rig.world().random());
-  }
+  corrupt_blocks_of(rig, 2);
   rig.boot();
   ASSERT_TRUE(rig.attach().ok());
   IoStatus status = IoStatus::ok;

@@ -85,6 +85,19 @@ TEST(LogFormat, NoSuperblockAnotherVersionAndDamageAreToldApart) {
   EXPECT_EQ(parse_space_super(bytes_of(damaged).first(100), "x").error().code, Errc::damaged);
 }
 
+TEST(LogFormat, ADiskThatIsBeingRolledBackIsForTheRollbackOnly) {
+  auto super = good_cloud();
+  seal_rolling_back(super);
+  const auto error = parse_cloud_super(bytes_of(super), "x").error();
+  EXPECT_EQ(error.code, Errc::unsupported);
+  EXPECT_NE(error.message.find("snapshot rollback"), std::string::npos);
+  const auto again = parse_cloud_super_to_roll_back(bytes_of(super), "x");
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again.value().version, kRollingBackVersion);
+  seal(super);
+  EXPECT_TRUE(parse_cloud_super_to_roll_back(bytes_of(super), "x").ok());
+}
+
 TEST(LogFormat, FieldsOutOfRangeAreDamageEvenWithAGoodChecksum) {
   const std::function<void(SpaceSuper&)> space_cases[] = {
       [](SpaceSuper& s) { s.kind = static_cast<SpaceKind>(3); },
