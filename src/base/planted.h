@@ -40,6 +40,7 @@ enum class Planted {
   admit_stale_fetch,
   dispatch_unchecked,
   snapshot_without_hold,
+  roll_back_unmarked,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -71,6 +72,7 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::admit_stale_fetch, std::string_view("admit_stale_fetch")},
     std::pair{Planted::dispatch_unchecked, std::string_view("dispatch_unchecked")},
     std::pair{Planted::snapshot_without_hold, std::string_view("snapshot_without_hold")},
+    std::pair{Planted::roll_back_unmarked, std::string_view("roll_back_unmarked")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

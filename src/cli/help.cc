@@ -244,12 +244,17 @@ EXAMPLE
   latte replay monday.csv.zst --size 10%,25%)"};
 
 const CommandHelp kSnapshotHelp = {
-    "Keep a disk as it is now under a name: create, list, rm",
+    "Keep a disk as it is now under a name: create, list, rm, rollback",
     R"(A snapshot is the disk after one of its writes: everything that was acknowledged when `create` was
 called is in it, and nothing without what was written before it. Clients go on meanwhile; what the pool has
 is shipped first, then shipping pauses for the moment that the cluster takes. A file system in it is as after
 a power cut: freeze it before (fsfreeze), or let its journal do. Only disks on rbd: have snapshots; the
-server that serves the disk must run. `latte clone` makes a disk of one.
+server that serves the disk must run, but for `rollback`. `latte clone` makes a disk of one.
+
+`rollback` makes the disk itself what it was, for good; the snapshots stay. Nobody may have the disk: hand it
+over before (`latte handover`), and adopt it afterwards (`latte takeover`). It takes as long as copying the
+images takes; progress is on stderr. One that is interrupted leaves no disk - nobody can adopt it, the error
+says why - until `rollback`, to this or another snapshot, has been run to its end.
 
 The images' own snapshots have the same name. An image's snapshot that somebody else made is left alone. A
 snapshot that clones depend on stays in the cluster for as long as they do, even when it was removed.
@@ -262,7 +267,9 @@ EXIT STATUS
 EXAMPLES
   latte snapshot create -c run.toml db before-upgrade
   latte snapshot list -c run.toml db --json
-  latte snapshot rm -c run.toml db before-upgrade)"};
+  latte snapshot rm -c run.toml db before-upgrade
+  latte handover -c run.toml db && latte snapshot rollback -c run.toml db before-upgrade &&
+    latte takeover -c run.toml db)"};
 
 const CommandHelp kCloneHelp = {
     "Make a new disk out of a snapshot",

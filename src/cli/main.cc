@@ -101,7 +101,8 @@ void add_snapshot_actions(CLI::App& sub, Arguments& arguments) {
   const std::pair<const char*, const char*> items[] = {
       {"create", "Keep the disk as it is now under a name"},
       {"list", "List the disk's snapshots, oldest first"},
-      {"rm", "Remove a snapshot"}};
+      {"rm", "Remove a snapshot"},
+      {"rollback", "Make the disk, which nobody serves, what it was then"}};
   for (const auto& [name, summary] : items) {
     CLI::App* child = sub.add_subcommand(name, summary);
     add_config(*child, arguments);

@@ -1,4 +1,4 @@
-// snapshot create, list and rm, through the running server; clone, without one.
+// snapshot create, list and rm, through the running server; rollback and clone, without one.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -40,6 +40,12 @@ int run_snapshot(const Arguments& arguments) {
   if (!config) return report(config.error(), kExitCannotRun);
   const Result<void> hybrid = check_hybrid(config.value(), arguments.disk);
   if (!hybrid) return report(hybrid.error(), kExitCannotRun);
+  if (arguments.snapshot.action == "rollback") {
+    const auto rolled = roll_back_disk(config.value(), arguments.disk, arguments.snapshot.name);
+    if (!rolled) return report(rolled.error(), kExitFailed);
+    fmt::print("disk {}: {}\n", arguments.disk, rolled.value());
+    return kExitOk;
+  }
   const Result<void> reachable = check_control_socket(config.value());
   if (!reachable) return report(reachable.error(), kExitCannotRun);
   if (arguments.snapshot.action == "list") return list(config.value(), arguments);

@@ -132,4 +132,27 @@ Result<std::string> clone_disk(const Config& config, const std::string& disk,
                      snapshot, disk, format_size(size_bytes));
 }
 
+Result<std::string> roll_back_disk(const Config& config, const std::string& disk,
+                                   const std::string& snapshot) {
+  const auto found = on_rbd(config, disk);
+  if (!found) return found.error();
+  auto engine = EngineThread::start({});
+  if (!engine) return engine.error();
+  EngineThread& thread = *engine.value();
+  Result<std::string> rolled("");
+  {
+    auto images = open_images(thread, *found.value());
+    if (!images) return Error{images.error().code, "disk " + disk + ": " + images.error().message};
+    Progress progress;
+    const ProgressPrinter printer("disk " + disk + ": rolling back", progress);
+    rolled = thread.call([&] {
+      return Host::roll_back(thread.reactor(), *images.value(), disk, snapshot, &progress);
+    });
+  }
+  thread.stop();
+  if (!rolled) return rolled;
+  return fmt::format("rolled back to snapshot {} ({}); latte takeover or latte create adopts it",
+                     snapshot, rolled.value());
+}
+
 }  // namespace latte

@@ -1,4 +1,5 @@
-// `latte clone`: a new disk out of a snapshot of another one.
+// `latte clone`: a new disk out of a snapshot of another one. `latte snapshot rollback`: the disk
+// itself as it was.
 //
 // Thread rule: blocks; any thread but a reactor's.
 #pragma once
@@ -17,5 +18,10 @@ namespace latte {
 /// size), io.
 Result<std::string> clone_disk(const Config& config, const std::string& disk,
                                const std::string& snapshot, const std::string& clone);
+
+/// Host::roll_back() of a disk of the configuration. No server is asked. Progress is on stderr. A
+/// sentence about what it is now. Errors: as there, and invalid (not on RBD).
+Result<std::string> roll_back_disk(const Config& config, const std::string& disk,
+                                   const std::string& snapshot);
 
 }  // namespace latte

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,13 @@ class CloudSnapshots {
   virtual Task<Result<std::vector<CloudSnapshot>>> list() = 0;
   /// Errors: not_found, busy (something depends on it; fenced), io.
   virtual Task<Result<void>> remove(std::string name) = 0;
+
+  /// How far a rollback is, of how much; from any thread.
+  using RollBackProgress = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
+  /// Makes base and log what they were, lengths included; the superblock stays as it is. Takes as
+  /// long as copying them does. Nothing may be under way to them. If it ends half way they are
+  /// neither this nor that, and it may be begun again. Errors: not_found, busy (fenced), io.
+  virtual Task<Result<void>> roll_back(std::string name, RollBackProgress progress) = 0;
 };
 
 }  // namespace latte

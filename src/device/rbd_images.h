@@ -46,6 +46,7 @@ class RbdImages {
   Result<void> finish_snapshot(const std::string& name);
   Result<void> remove_snapshot(const std::string& name);
   Result<std::vector<CloudSnapshot>> list_snapshots();
+  Result<void> roll_back(const std::string& name, const CloudSnapshots::RollBackProgress& progress);
 
  private:
   Result<void> open_image(RbdDevice& device, const std::string& image_name, bool read_only);
@@ -57,6 +58,7 @@ class RbdImages {
   Result<Clients> break_lock(RbdDevice& device);
   Result<void> lock(RbdDevice& device);
   Result<void> expect_owner() const;
+  Error no_snapshot(const std::string& name) const;
   Result<std::optional<RbdSnapshotRecord>> owned_record(const std::string& name);
   Result<void> drop_image_snapshot(RbdDevice& device, const std::string& name);
 

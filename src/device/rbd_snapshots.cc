@@ -12,6 +12,32 @@
 namespace latte {
 namespace {
 
+/// Copying whole images takes what it takes.
+constexpr TimeNs kNoLimitNs = TimeNs{365} * 24 * 3600 * kSecond;
+
+/// Tells how far librbd is with one image, as a part of both.
+class CopyProgress final : public librbd::ProgressContext {
+ public:
+  CopyProgress(const CloudSnapshots::RollBackProgress& progress, uint64_t before_bytes,
+               uint64_t image_bytes, uint64_t total_bytes)
+      : progress_(progress),
+        before_bytes_(before_bytes),
+        image_bytes_(image_bytes),
+        total_bytes_(total_bytes) {}
+  int update_progress(uint64_t done, uint64_t total) override {
+    const double part = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
+    progress_(before_bytes_ + static_cast<uint64_t>(part * static_cast<double>(image_bytes_)),
+              total_bytes_);
+    return 0;
+  }
+
+ private:
+  const CloudSnapshots::RollBackProgress& progress_;
+  const uint64_t before_bytes_;
+  const uint64_t image_bytes_;
+  const uint64_t total_bytes_;
+};
+
 int64_t wall_now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::system_clock::now().time_since_epoch())
@@ -45,11 +71,28 @@ Task<Result<void>> RbdSnapshots::remove(std::string name) {
                     [images = images_, name] { return images->remove_snapshot(name); });
 }
 
+Task<Result<void>> RbdSnapshots::roll_back(std::string name, RollBackProgress progress) {
+  auto call = [images = images_, name, progress] { return images->roll_back(name, progress); };
+  const Result<void> done = co_await rbd_answer(reactor_, address_, std::move(call), kNoLimitNs);
+  if (!done) co_return done;
+  for (RbdDevice* device : {&images_->base(), &images_->log()}) {
+    const int error = device->opened();
+    if (error < 0) co_return rbd_error(address_, "read the size of " + device->info().name, error);
+  }
+  co_return done;
+}
+
 /// librbd would take the lock again by itself for who gave it back.
 Result<void> RbdImages::expect_owner() const {
   if (locked_) return {};
   return Error{Errc::busy, fmt::format("{}: this host does not own the disk any more",
                                        cluster_.address().to_string())};
+}
+
+Error RbdImages::no_snapshot(const std::string& name) const {
+  return Error{Errc::not_found,
+               fmt::format("{}: there is no snapshot {}; latte snapshot list shows what there is",
+                           cluster_.address().to_string(), name)};
 }
 
 /// What is known of a snapshot, to the disk's owner.
@@ -126,10 +169,7 @@ Result<void> RbdImages::remove_snapshot(const std::string& name) {
   const std::lock_guard lock(mutex_);
   const auto record = owned_record(name);
   if (!record) return record.error();
-  if (!record.value())
-    return Error{Errc::not_found,
-                 fmt::format("{}: there is no snapshot {}; latte snapshot list shows what there is",
-                             cluster_.address().to_string(), name)};
+  if (!record.value()) return no_snapshot(name);
   // From here on it does not exist, even if this ends half way.
   RbdSnapshotRecord going = *record.value();
   const bool was_complete = std::exchange(going.complete, false);
@@ -158,6 +198,22 @@ Result<std::vector<CloudSnapshot>> RbdImages::list_snapshots() {
       complete.push_back({item.name, record.value()->taken_ns, record.value()->super.bytes});
   }
   return complete;
+}
+
+Result<void> RbdImages::roll_back(const std::string& name,
+                                  const CloudSnapshots::RollBackProgress& progress) {
+  const std::lock_guard lock(mutex_);
+  const auto record = owned_record(name);
+  if (!record) return record.error();
+  if (!record.value() || !record.value()->complete) return no_snapshot(name);
+  const uint64_t base_bytes = base_.info().size_bytes;
+  const uint64_t log_bytes = log_.info().size_bytes;
+  CopyProgress of_base(progress, 0, base_bytes, base_bytes + log_bytes);
+  int error = base_.image().snap_rollback_with_progress(name.c_str(), of_base);
+  CopyProgress of_log(progress, base_bytes, log_bytes, base_bytes + log_bytes);
+  if (error >= 0) error = log_.image().snap_rollback_with_progress(name.c_str(), of_log);
+  if (error < 0) return rbd_error(cluster_.address(), "roll back to the snapshot " + name, error);
+  return {};
 }
 
 }  // namespace latte

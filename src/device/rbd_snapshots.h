@@ -27,6 +27,8 @@ class RbdSnapshots final : public CloudSnapshots {
   Task<Result<void>> finish(std::string name) override;
   Task<Result<std::vector<CloudSnapshot>>> list() override;
   Task<Result<void>> remove(std::string name) override;
+  /// Without a limit of time.
+  Task<Result<void>> roll_back(std::string name, RollBackProgress progress) override;
   /// Lets go of the images; nothing is under way.
   void close() { images_.reset(); }
 

@@ -13,12 +13,16 @@ void set_name(char (&to)[log::kNameBytes], const std::string& name) {
   std::memcpy(to, name.data(), std::min(name.size(), kMaxDiskNameBytes));
 }
 
-SuperBytes seal_to_bytes(log::CloudSuper& super) {
+SuperBytes bytes_of(const log::CloudSuper& super) {
   static_assert(sizeof(super) == sizeof(SuperBytes));
-  log::seal(super);
   SuperBytes bytes;
   std::memcpy(bytes.data(), &super, sizeof(super));
   return bytes;
+}
+
+SuperBytes seal_to_bytes(log::CloudSuper& super) {
+  log::seal(super);
+  return bytes_of(super);
 }
 
 Task<CloudOwner> read_owner(CloudVolume& cloud) {

@@ -17,7 +17,9 @@ namespace latte {
 /// The name of a disk as superblocks hold it, padded with zeroes. At most kMaxDiskNameBytes count.
 void set_name(char (&to)[log::kNameBytes], const std::string& name);
 
-/// Seals `super` (its CRC covers what it says now) and returns it as it goes to the volume.
+/// A sealed superblock as it goes to the volume.
+SuperBytes bytes_of(const log::CloudSuper& super);
+/// Seals `super` (its CRC covers what it says now), and bytes_of() it.
 SuperBytes seal_to_bytes(log::CloudSuper& super);
 
 /// What a cloud volume said when it was asked whose it is.

@@ -35,7 +35,7 @@ Task<Result<void>> Host::take_over(DiskOptions disk, CloudVolume& cloud, std::st
   auto swapped = co_await swap_super(cloud, current, next);
   if (!swapped) co_return on_disk(disk.name, swapped.error());
   // 2. End the old history at its last complete prefix.
-  auto cut = co_await cut_cloud_log(cloud, next, report);
+  auto cut = co_await cut_cloud_log(reactor_, cloud, next, report);
   if (!cut) co_return on_disk(disk.name, cut.error());
   // 3. Only now does this pool know the disk: a take-over that was interrupted is seen by its
   // epoch.
@@ -86,15 +86,15 @@ Task<Result<void>> Host::retire(const std::string& disk_name) {
   co_return co_await disk.retire();
 }
 
-Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper& super,
-                                       std::string* report) {
+Task<Result<void>> Host::cut_cloud_log(Reactor& reactor, CloudVolume& cloud,
+                                       const log::CloudSuper& super, std::string* report) {
   auto opened =
-      co_await log::SegmentSpace::open(reactor_, cloud.log(), log::SpaceKind::cloud_log, true);
+      co_await log::SegmentSpace::open(reactor, cloud.log(), log::SpaceKind::cloud_log, true);
   if (!opened) co_return opened.error();
   auto space = opened.take();
   auto settled = co_await space->settle();
   if (!settled) co_return settled.error();
-  const CloudImage image = co_await load_cloud_image(reactor_, *space, super.disk_id, false);
+  const CloudImage image = co_await load_cloud_image(reactor, *space, super.disk_id, false);
   if (image.unreadable > 0)
     co_return Error{Errc::io,
                     fmt::format("{}: {} segments of the cloud log can't be read now; run latte "
@@ -116,7 +116,7 @@ Task<Result<void>> Host::cut_cloud_log(CloudVolume& cloud, const log::CloudSuper
   options.generation = super.generation;
   options.keep_seqs = true;
   log::WriteAccount account;
-  log::LogStream stream(reactor_, *space, options, account);
+  log::LogStream stream(reactor, *space, options, account);
   stream.resume(image.stream);
   log::Append append;
   append.entry.seq = image.contiguous.value + 1;

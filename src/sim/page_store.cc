@@ -166,6 +166,16 @@ void PageStore::store(uint64_t number, uint8_t sectors, PageRef contents, const 
   }
 }
 
+void PageStore::restore(uint64_t page, const PageRef& contents) {
+  Mode mode;
+  mode.durable = true;
+  const iovec vector{const_cast<std::byte*>(contents.null() ? nullptr : contents.data()),
+                     kBlockBytes};
+  const std::span<const iovec> source =
+      contents.null() ? std::span<const iovec>() : std::span(&vector, 1);
+  write(page * kBlockBytes, kBlockBytes, source, mode);
+}
+
 void PageStore::read(uint64_t offset, std::span<const iovec> target) const {
   uint64_t at = offset;
   for (const iovec& vector : target) {

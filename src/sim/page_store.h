@@ -74,6 +74,8 @@ class PageStore {
   };
   /// Stores `length` bytes from `source` (an iovec list; null = zeroes). Sector-aligned.
   void write(uint64_t offset, uint64_t length, std::span<const iovec> source, Mode mode);
+  /// Makes a page what it was, durably; null = zeroes.
+  void restore(uint64_t page, const PageRef& contents);
   /// Copies the current contents out.
   void read(uint64_t offset, std::span<const iovec> target) const;
   /// Number of the latest write.

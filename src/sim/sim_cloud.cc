@@ -69,17 +69,8 @@ bool SimCloud::swap(SimCloudVolume& handle, uint64_t expected, uint64_t next,
 }
 
 void SimCloud::restore(const SimSnapshot& from, uint64_t generation) {
-  const auto fill = [](PageStore& store, const std::vector<PageRef>& pages) {
-    PageStore::Mode mode;
-    mode.durable = true;
-    for (size_t page = 0; page < pages.size(); ++page) {
-      if (pages[page].null()) continue;
-      const iovec vector{const_cast<std::byte*>(pages[page].data()), kBlockBytes};
-      store.write(page * kBlockBytes, kBlockBytes, {&vector, 1}, mode);
-    }
-  };
-  fill(base_, from.base);
-  fill(log_, from.log);
+  for (size_t page = 0; page < from.base.size(); ++page) base_.restore(page, from.base[page]);
+  for (size_t page = 0; page < from.log.size(); ++page) log_.restore(page, from.log[page]);
   super_ = from.super;
   has_super_ = true;
   generation_ = generation;

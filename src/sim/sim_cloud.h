@@ -83,6 +83,7 @@ class SimCloud final : private EventTarget {
   bool leased() const { return options_.lease_ns > 0; }
 
   uint64_t generation() const { return generation_; }
+  const SuperBytes& super() const { return super_; }
   /// When the generation was last raised.
   TimeNs fenced_at_ns() const { return fenced_at_ns_; }
   PageStore& base_store() { return base_; }

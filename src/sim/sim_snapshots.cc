@@ -7,6 +7,8 @@ namespace {
 
 /// Longest that the service takes for a request.
 constexpr uint64_t kMostUs = 20'000;
+/// What a rollback copies between two chances to fail.
+constexpr uint64_t kPiecePages = 64;
 constexpr TimeNs kHangLookNs = 50 * kMillisecond;
 
 std::vector<PageRef> copy_of(const PageStore& store) {
@@ -26,13 +28,18 @@ Task<Result<void>> SimSnapshots::ask() {
   const bool fails = cloud.faults().error != 0 && random.below(1'000'000) < cloud.faults().error;
   if (cloud.outage() != Outage::none || fails)
     co_return Error{Errc::io, volume_.name() + ": the service failed; try again"};
-  if (volume_.fenced()) co_return Error{Errc::busy, volume_.name() + ": fenced"};
   co_return Result<void>();
+}
+
+Task<Result<void>> SimSnapshots::ask_as_owner() {
+  const auto asked = co_await ask();
+  if (asked && volume_.fenced()) co_return Error{Errc::busy, volume_.name() + ": fenced"};
+  co_return asked;
 }
 
 Task<Result<void>> SimSnapshots::prepare(std::string name, const SuperBytes& super) {
   const SuperBytes kept = super;
-  const auto asked = co_await ask();
+  const auto asked = co_await ask_as_owner();
   if (!asked) co_return asked;
   auto& snapshots = volume_.cloud().snapshots();
   const auto found = snapshots.find(name);
@@ -45,17 +52,17 @@ Task<Result<void>> SimSnapshots::prepare(std::string name, const SuperBytes& sup
 }
 
 Task<Result<void>> SimSnapshots::take(std::string name) {
-  auto asked = co_await ask();
+  auto asked = co_await ask_as_owner();
   if (!asked) co_return asked;
   volume_.cloud().snapshots()[name].base = copy_of(volume_.cloud().base_store());
-  asked = co_await ask();
+  asked = co_await ask_as_owner();
   if (!asked) co_return asked;
   volume_.cloud().snapshots()[name].log = copy_of(volume_.cloud().log_store());
   co_return Result<void>();
 }
 
 Task<Result<void>> SimSnapshots::finish(std::string name) {
-  const auto asked = co_await ask();
+  const auto asked = co_await ask_as_owner();
   if (asked) volume_.cloud().snapshots()[name].complete = true;
   co_return asked;
 }
@@ -70,10 +77,33 @@ Task<Result<std::vector<CloudSnapshot>>> SimSnapshots::list() {
 }
 
 Task<Result<void>> SimSnapshots::remove(std::string name) {
-  const auto asked = co_await ask();
+  const auto asked = co_await ask_as_owner();
   if (!asked) co_return asked;
   if (volume_.cloud().snapshots().erase(name) == 0)
     co_return Error{Errc::not_found, volume_.name() + ": there is no snapshot " + name};
+  co_return Result<void>();
+}
+
+/// A piece after the other, so that a crash or an error finds it half done.
+Task<Result<void>> SimSnapshots::roll_back(std::string name, RollBackProgress progress) {
+  auto asked = co_await ask_as_owner();
+  if (!asked) co_return asked;
+  auto& snapshots = volume_.cloud().snapshots();
+  if (!snapshots.contains(name))
+    co_return Error{Errc::not_found, volume_.name() + ": there is no snapshot " + name};
+  const SimSnapshot kept = snapshots[name];
+  const uint64_t total = (kept.base.size() + kept.log.size()) * kBlockBytes;
+  uint64_t done = 0;
+  for (const auto& [store, pages] : {std::pair{&volume_.cloud().base_store(), &kept.base},
+                                     std::pair{&volume_.cloud().log_store(), &kept.log}}) {
+    for (uint64_t page = 0; page < pages->size(); ++page) {
+      if (page % kPiecePages == 0) asked = co_await ask_as_owner();
+      if (!asked) co_return asked;
+      store->restore(page, (*pages)[page]);
+      done += kBlockBytes;
+      progress(done, total);
+    }
+  }
   co_return Result<void>();
 }
 

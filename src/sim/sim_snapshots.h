@@ -33,10 +33,13 @@ class SimSnapshots final : public CloudSnapshots {
   Task<Result<void>> finish(std::string name) override;
   Task<Result<std::vector<CloudSnapshot>>> list() override;
   Task<Result<void>> remove(std::string name) override;
+  Task<Result<void>> roll_back(std::string name, RollBackProgress progress) override;
 
  private:
-  /// The time that a request to the service takes, and its troubles. Errors: io, busy (fenced).
+  /// The time that a request to the service takes, and its troubles. Errors: io.
   Task<Result<void>> ask();
+  /// Likewise, of what only the owner may do. Errors: busy (fenced), too.
+  Task<Result<void>> ask_as_owner();
 
   SimCloudVolume& volume_;
   SimReactor& reactor_;

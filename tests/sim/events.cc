@@ -200,14 +200,16 @@ void Scenario::hand_over() {
   if (!gone || run_.failed()) return;
   session.zombie = true;
   session.work.notify_all();
-  // Undecided, it may still go on here until the other machine has it: as any live take-over. Failed,
-  // it was not given up, and what only this host has is lost to others.
+  // Undecided, it may still go on here until the other machine has it: as any live take-over.
+  // Failed, it was not given up, and what only this host has is lost to others.
   note_loss(disk, state == "fenced" ? Loss::process : Loss::host, world_.now());
   if (state == "fenced" && random_.chance(1, 2)) {
     done = false;
     machine.spawn(retire_disk(&machine.host(), disk.options.name, &done));
     if (!wait("retirement", kPatienceNs, [&] { return done; })) return;
   }
+  if (state == "fenced" && !disk.kept.empty() && random_.chance(1, 2)) roll_back(disk);
+  if (run_.failed()) return;
   take_over(*run_.machines[random_.below(run_.machines.size())], {&disk});
 }
 

@@ -25,6 +25,13 @@ namespace latte::simtest {
 class Machine;
 struct Session;
 
+/// A snapshot of a disk as it was verified: the model of just that, out of a copy with `known`
+/// writes.
+struct KeptModel {
+  Model model;
+  uint64_t known;
+};
+
 /// One disk through the whole run, whoever serves it.
 struct DiskSim {
   DiskSim(sim::World& world, uint32_t number, DiskOptions disk, CloudOptions cloud_log,
@@ -42,9 +49,10 @@ struct DiskSim {
   sim::SimCloud cloud;
   sim::LatencyModel latency;  ///< when healthy
   Model model;
-  Session* session = nullptr;  ///< of the current owner; null while down
-  Machine* owner = nullptr;    ///< the machine that serves it or last did
-  uint64_t budget = 0;         ///< operations its clients may still begin
+  std::map<std::string, KeptModel> kept;  ///< of the snapshots, by name
+  Session* session = nullptr;             ///< of the current owner; null while down
+  Machine* owner = nullptr;               ///< the machine that serves it or last did
+  uint64_t budget = 0;                    ///< operations its clients may still begin
   bool damaged = false;        ///< something was broken: I/O errors and refusals are fair
   bool cloud_damaged = false;  ///< and it was the cloud log
   bool given_up = false;       ///< refused to open for a fair reason; out of the run

@@ -96,6 +96,11 @@ class Model {
   std::string check_recovered(Loss loss, const std::vector<WriteId>& seen,
                               const std::function<bool(const Write&)>& required, bool lax);
   std::string describe(WriteId id) const;
+  uint64_t write_count() const { return writes_.size(); }
+  /// The disk goes back to what `then` says of it: a copy of this model when that had `known`
+  /// writes, which a read-back has settled since. What was submitted later must not be seen any
+  /// more.
+  void roll_back(const Model& then, uint64_t known);
 
  private:
   struct History {

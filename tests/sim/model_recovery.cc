@@ -240,4 +240,17 @@ void Model::adopt(uint64_t sector, WriteId seen, Loss loss,
   write.visible = std::min(write.visible, tick_);
 }
 
+void Model::roll_back(const Model& then, uint64_t known) {
+  for (WriteId id = known; id < writes_.size(); ++id) writes_[id].rolled_back = true;
+  // Those that the read-back made to stand for several get numbers of their own here.
+  const uint64_t shift = writes_.size() - known;
+  for (WriteId id = known; id < then.writes_.size(); ++id) writes_.push_back(then.writes_[id]);
+  std::copy_n(then.writes_.begin(), known, writes_.begin());
+  histories_ = then.histories_;
+  for (History& history : histories_)
+    for (WriteId& id : history.writes)
+      if (id >= known) id += shift;
+  unflushed_.clear();
+}
+
 }  // namespace latte::simtest

@@ -264,6 +264,7 @@ void Scenario::play() {
     work(random_.between(10, 120));
     if (!run_.failed()) mend(false);
     if (!run_.failed() && run_.snapshots && random_.chance(1, 2)) make_snapshot();
+    if (!run_.failed() && run_.snapshots && any_running() && random_.chance(1, 8)) hand_over();
     if (!run_.failed() && any_running()) event();
   }
   if (!run_.failed()) finish();

@@ -57,6 +57,7 @@ class Scenario {
   // snapshots.cc
   void make_snapshot();
   void verify_snapshot(DiskSim& disk, const std::string& name, uint64_t ordered);
+  void roll_back(DiskSim& disk);
 
   // faults.cc: what is broken meanwhile
   void break_cloud();

@@ -406,13 +406,21 @@ class Snapshots(RbdCase):
         self.addCleanup(self.ending.set)
         return writer
 
-    def expect_prefix(self, client, least):
-        """The disk after one of the writes, and not before the one that is `least`."""
+    def versions(self, client):
+        """What each block holds."""
         data = bytes(client.pread(DISK_BYTES // 2, 0)) + bytes(client.pread(DISK_BYTES // 2, DISK_BYTES // 2))
         found = {}
         for block in range(DISK_BYTES // BLOCK):
             text = data[block * BLOCK:block * BLOCK + 32]
             found[block] = int(text[16:], 16) if text[:1] != b"\0" else 0
+        return found
+
+    def version(self, client):
+        return max(self.versions(client).values())
+
+    def expect_prefix(self, client, least):
+        """The disk after one of the writes, and not before the one that is `least`."""
+        found = self.versions(client)
         newest = max(found.values())
         self.assertGreaterEqual(newest, least)
         expected = dict.fromkeys(found, 0)
@@ -529,6 +537,60 @@ class Snapshots(RbdCase):
             time.sleep(1)
         self.serve_clone(host)
         self.expect_prefix(connect(str(self.dir / "b.other.sock"), "copy"), least)
+
+    def roll_back(self, config, snapshot):
+        return [LATTE, "snapshot", "rollback", "-c", config, "db", snapshot]
+
+    def test_rolled_back(self):
+        config = self.config()
+        self.latte("create", config)
+        server = self.serve(config)
+        snapshots = {}
+        for name in ("early", "late"):
+            writer = self.start_writer()
+            time.sleep(0.7)
+            least = self.acked
+            self.snapshot(config, "create", name)
+            self.ending.set()
+            writer.join()
+            self.ending.clear()
+            snapshots[name] = least
+        done = subprocess.run(self.roll_back(config, "early"), capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, "handover" in done.stderr), (1, True), done.stderr)
+        self.expect_prefix(connect(self.socket()), self.acked)
+        # Killed anywhere, it is nobody's disk or the one that was handed over, until it is done.
+        self.latte("handover", config, "db")
+        self.assertIn("no snapshot", self.snapshot(config, "rollback", "none", expect=1))
+        refused = 0
+        for _ in range(4):
+            going = subprocess.Popen(self.roll_back(config, "early"), stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+            time.sleep(0.1 + random.random() * 0.9)
+            going.kill()
+            going.wait()
+            taken = subprocess.run([LATTE, "takeover", "-c", config, "db"], capture_output=True, text=True,
+                                   check=False)
+            if taken.returncode == 0:
+                least = 0 if self.version(connect(self.socket())) < self.acked else self.acked
+                self.expect_prefix(connect(self.socket()), least)
+                self.latte("handover", config, "db")
+            else:
+                self.assertIn("rollback", taken.stderr)
+                refused += 1
+        print(f"{refused} of 4 interrupted rollbacks left no disk", flush=True)
+        for name in ("early", "late", "early"):
+            self.snapshot(config, "rollback", name)
+            self.latte("takeover", config, "db")
+            self.assertEqual(self.names(config), ["early", "late"])
+            client = connect(self.socket())
+            self.expect_prefix(client, snapshots[name])
+            if name == "early":
+                self.assertLess(self.version(client), snapshots["late"])
+            client.shutdown()
+            self.latte("handover", config, "db")
+        self.latte("takeover", config, "db")
+        server.stop()
+        self.latte("check", config)
 
     def test_what_killed_clones_leave(self):
         config = self.config()
