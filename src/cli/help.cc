@@ -215,7 +215,8 @@ const CommandHelp kReplayHelp = {
 which share of the blocks read was in the cache and how many blocks were written to it because of reads.
 Policies: fifo, lru, arc, s3fifo, second-miss, belady (a bound: it knows the future), ours. Results depend
 on trace, options and seed only. With --engine the requests run through the engine itself, in virtual time on
-models of a drive and a cloud disk (docs/reference/replay.md). A bad record ends the run with its line; --lenient skips and counts it.
+models of a drive and a cloud disk (docs/reference/replay.md), and the report says what the cloud volume needs
+and, with -c, costs. A bad record ends the run with its line; --lenient skips and counts it.
 
 EXIT STATUS
   0   done

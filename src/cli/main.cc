@@ -166,6 +166,8 @@ void add_replay_options(CLI::App& sub, Arguments& arguments) {
       ->capture_default_str();
   sub.add_option("--speed", replay.speed, "With --engine: times faster than the trace")
       ->capture_default_str();
+  sub.add_option("-c,--config", arguments.config_file,
+                 "With --engine: a configuration whose [price] table says what the cloud takes");
   sub.add_option("--html", replay.html_file, "Write a page with plots to this file");
   sub.add_flag("--json", arguments.json, "Print JSON (docs/reference/replay.md) on one line");
 }

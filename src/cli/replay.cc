@@ -158,11 +158,17 @@ Result<std::vector<replay::EngineReplayOptions>> engine_runs(const ReplayArgumen
 
 Result<replay::EngineResult> run_trace(const std::string& path, const ReplayArguments& wanted,
                                        const replay::EngineReplayOptions& options,
-                                       const trace::TraceOptions& trace_read) {
+                                       const trace::TraceOptions& trace_read,
+                                       const PriceTable& prices) {
   ReplayProgress reading("reading " + path);
   auto loaded = replay::load_request_trace(path, trace_read, std::ref(reading));
   if (!loaded) return loaded.error();
-  replay::EngineResult result{loaded.value().name, wanted.speed, {}};
+  replay::EngineResult result{loaded.value().name,
+                              wanted.speed,
+                              {},
+                              loaded.value().size_bytes,
+                              replay::direct_demand(loaded.value(), wanted.speed),
+                              prices};
   const auto runs = engine_runs(wanted, options, loaded.value().footprint_bytes);
   if (!runs) return runs.error();
   for (const replay::EngineReplayOptions& one : runs.value()) {
@@ -178,10 +184,20 @@ int run_engine(const Arguments& arguments, const trace::TraceOptions& trace_read
   const ReplayArguments& wanted = arguments.replay;
   const auto options = engine_options(wanted);
   if (!options) return report(options.error(), kExitCannotRun);
+  PriceTable prices;
+  if (!arguments.config_file.empty()) {
+    const auto config = read_config(arguments);
+    if (!config) return report(config.error(), kExitCannotRun);
+    prices = config.value().prices;
+    if (!prices.any())
+      return report(Error{Errc::invalid, fmt::format("{}: there is no [price] table in it",
+                                                     arguments.config_file)},
+                    kExitCannotRun);
+  }
   set_log_level(LogLevel::warning);
   std::vector<replay::EngineResult> results;
   for (const std::string& path : wanted.traces) {
-    auto result = run_trace(path, wanted, options.value(), trace_read);
+    auto result = run_trace(path, wanted, options.value(), trace_read, prices);
     if (!result) return report(result.error(), kExitFailed);
     results.push_back(result.take());
     if (!arguments.json) fmt::print("{}", replay::to_table(results.back()));

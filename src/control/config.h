@@ -18,7 +18,7 @@
 #include "control/advisor_config.h"
 #include "control/cloud_address.h"
 #include "control/core_list.h"
-#include "control/price.h"
+#include "device/cloud_price.h"
 #include "disk/host.h"
 #include "frontend/listen_address.h"
 #include "frontend/vhost_user_server.h"

@@ -7,7 +7,7 @@
 
 #include "control/advisor_config.h"
 #include "control/config_reader.h"
-#include "control/price.h"
+#include "device/cloud_price.h"
 #include "device/cloud_limits.h"
 
 namespace latte {

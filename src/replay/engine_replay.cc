@@ -111,9 +111,13 @@ class Replayer {
  private:
   Task<void> go() {
     error_ = co_await set_up();
-    if (!error_) co_await feed();
+    if (!error_) {
+      reactor_.spawn(watch());
+      co_await feed();
+    }
     if (!error_) {
       run_.stats = host_->stats();
+      run_.cloud_bytes = cloud_.options().base_bytes + cloud_.options().log_bytes;
       const Result<void> stopped = co_await host_->stop();
       if (!stopped.ok()) error_ = stopped.error();
     }
@@ -139,6 +143,18 @@ class Replayer {
     const IoStatus begun = co_await disk_->write_zeroes(0, kBlockBytes);
     if (begun != IoStatus::ok) co_return Error{Errc::io, "the replay's disk takes no write"};
     co_return std::nullopt;
+  }
+
+  /// Notes what each second asks of the cloud.
+  Task<void> watch() {
+    CloudUse before;
+    for (TimeNs second = reactor_.now();;) {
+      second += kSecond;
+      co_await reactor_.sleep_until(second);
+      const CloudUse now = disk_->stats().cloud_meter.total();
+      run_.cloud_demand.push_back({now.operations - before.operations, now.bytes - before.bytes});
+      before = now;
+    }
   }
 
   /// Starts each request at its time, then waits for the last.
@@ -253,6 +269,21 @@ Result<RequestTrace> load_request_trace(const std::string& path, const trace::Tr
     return Error{Errc::invalid, fmt::format("trace {}: there is nothing to replay in it", path)};
   result.footprint_bytes = blocks.size() * kBlockBytes;
   return result;
+}
+
+std::vector<CloudSecond> direct_demand(const RequestTrace& trace, double speed) {
+  std::vector<CloudSecond> seconds;
+  const CloudLimits count;
+  for (const trace::TraceRecord& record : trace.records) {
+    const double at = static_cast<double>(record.time_ns) / speed / kSecond;
+    const auto second = static_cast<size_t>(at);
+    if (seconds.size() <= second) seconds.resize(second + 1);
+    if (record.op == trace::TraceOp::flush) continue;
+    const bool discard = record.op == trace::TraceOp::discard;
+    seconds[second].operations += discard ? 1 : count.operations_of(record.length_bytes);
+    seconds[second].bytes += discard ? 0 : record.length_bytes;
+  }
+  return seconds;
 }
 
 Result<EngineRun> replay_engine(const RequestTrace& trace, const EngineReplayOptions& options,

@@ -39,6 +39,12 @@ struct EngineReplayOptions {
   DispatchMode dispatch = DispatchMode::local;  ///< of reads that both tiers could answer
 };
 
+/// What was asked of the cloud in one second, as clouds count it (CloudLimits).
+struct CloudSecond {
+  uint64_t operations = 0;
+  uint64_t bytes = 0;
+};
+
 /// Latencies of the requests that ended in one slice of time.
 struct TimeSlice {
   TimeNs begin_ns = 0;
@@ -58,6 +64,8 @@ struct EngineRun {
   uint64_t hash = 0;  ///< of every event: equal for equal runs
   HostStats stats;
   std::vector<TimeSlice> slices;
+  uint64_t cloud_bytes = 0;               ///< base and cloud log
+  std::vector<CloudSecond> cloud_demand;  ///< of whole seconds until the last request ended
 };
 
 /// The requests of a trace, in order, with sectors rounded outwards.
@@ -67,6 +75,9 @@ struct RequestTrace {
   uint64_t size_bytes = 0;       ///< of a disk that holds them all
   uint64_t footprint_bytes = 0;  ///< different blocks it reads or writes
 };
+/// What the requests themselves would ask of a cloud volume, at `speed` times their pace.
+std::vector<CloudSecond> direct_demand(const RequestTrace& trace, double speed);
+
 /// Errors: those of TraceReader; invalid if there is nothing to replay, or a request is longer or
 /// further out than a disk of the engine can be.
 Result<RequestTrace> load_request_trace(const std::string& path, const trace::TraceOptions& options,

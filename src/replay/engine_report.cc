@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/html_escape.h"
 #include "base/units.h"
+#include "policy/iops_advisor.h"
 #include "replay/html_page.h"
 #include "replay/svg_plot.h"
 
@@ -118,6 +119,70 @@ std::string write_plot(const EngineResult& result) {
   return to_svg(plot);
 }
 
+/// What to buy for a demand: by the advisor's rule, for operations as for bytes.
+struct CloudNeeds {
+  CloudLimits limits;
+  MonthlyCost cost;
+};
+
+CloudNeeds needs_of(const std::vector<CloudSecond>& demand, uint64_t cloud_bytes,
+                    const PriceTable& prices) {
+  constexpr AdvisorLimits kAny{1, uint64_t{1} << 50, 1};
+  IopsAdvisor operations(kAny), bytes(kAny);
+  uint64_t sum = 0;
+  for (const CloudSecond& second : demand) {
+    operations.observe(second.operations, 0, kSecond);
+    bytes.observe(second.bytes, 0, kSecond);
+    sum += second.operations;
+  }
+  CloudNeeds needs;
+  needs.limits.operations.per_second = operations.advise(0);
+  needs.limits.bytes.per_second = bytes.advise(0);
+  const double mean =
+      demand.empty() ? 0 : static_cast<double>(sum) / static_cast<double>(demand.size());
+  needs.cost = monthly_cost(prices, cloud_bytes, needs.limits, mean);
+  return needs;
+}
+
+CloudNeeds needs_of(const EngineResult& result, const EngineRun& run) {
+  return needs_of(run.cloud_demand, run.cloud_bytes, result.prices);
+}
+
+CloudNeeds direct_needs(const EngineResult& result) {
+  return needs_of(result.direct_demand, result.size_bytes, result.prices);
+}
+
+std::string cost_row(const EngineResult& result, const std::string& name, const CloudNeeds& needs) {
+  const std::string money =
+      result.prices.any()
+          ? fmt::format(", {:.2f} {} a month", needs.cost.total(), result.prices.currency)
+          : "";
+  return fmt::format("    {:<28} {:>8} IOPS, {:>8.1f} MiB/s{}\n", name,
+                     needs.limits.operations.per_second, mib(needs.limits.bytes.per_second), money);
+}
+
+/// What each run would have to buy of the cloud, beside a disk that is all there.
+std::string cost_table(const EngineResult& result) {
+  std::string text = "  the cloud volume needs\n";
+  text += cost_row(result, "without Latte", direct_needs(result));
+  for (const EngineRun& run : result.runs)
+    text += cost_row(result, run_name(run), needs_of(result, run));
+  return text;
+}
+
+nlohmann::ordered_json needs_json(const EngineResult& result, const CloudNeeds& needs) {
+  nlohmann::ordered_json json{{"iops", needs.limits.operations.per_second},
+                              {"bandwidth", needs.limits.bytes.per_second}};
+  if (result.prices.any())
+    json["cost_month"] = {{"currency", result.prices.currency},
+                          {"capacity", needs.cost.capacity},
+                          {"iops", needs.cost.iops},
+                          {"bandwidth", needs.cost.bandwidth},
+                          {"operations", needs.cost.operations},
+                          {"total", needs.cost.total()}};
+  return json;
+}
+
 nlohmann::ordered_json latency_json(const Histogram& latency) {
   return {{"count", latency.count()},
           {"mean_us", mean_us(latency)},
@@ -126,7 +191,7 @@ nlohmann::ordered_json latency_json(const Histogram& latency) {
           {"p999_us", us(latency.quantile_ns(0.999))}};
 }
 
-nlohmann::ordered_json run_json(const EngineRun& run) {
+nlohmann::ordered_json run_json(const EngineResult& result, const EngineRun& run) {
   const DiskStats& disk = disk_of(run);
   const PoolWrites& written = run.stats.pool.written;
   return {{"pool_bytes", run.pool_bytes},
@@ -152,6 +217,7 @@ nlohmann::ordered_json run_json(const EngineRun& run) {
             {"writes", disk.cloud.writes},
             {"read_bytes", disk.cloud.read_bytes},
             {"write_bytes", disk.cloud.write_bytes}}},
+          {"cloud_needs", needs_json(result, needs_of(result, run))},
           {"blocks_per_second", blocks_a_second(run)}};
 }
 
@@ -183,7 +249,7 @@ std::string to_table(const EngineResult& result) {
                     fmt::format("{:.0f}", blocks_a_second(run)));
     if (run.failed > 0) text += fmt::format("  {} requests failed\n", run.failed);
   }
-  return text;
+  return text + cost_table(result);
 }
 
 std::string to_json(const std::vector<EngineResult>& results, uint64_t seed) {
@@ -192,8 +258,9 @@ std::string to_json(const std::vector<EngineResult>& results, uint64_t seed) {
   all["traces"] = nlohmann::ordered_json::array();
   for (const EngineResult& result : results) {
     nlohmann::ordered_json item{{"trace", result.trace}, {"speed", result.speed}};
+    item["cloud_needs_without_latte"] = needs_json(result, direct_needs(result));
     item["runs"] = nlohmann::ordered_json::array();
-    for (const EngineRun& run : result.runs) item["runs"].push_back(run_json(run));
+    for (const EngineRun& run : result.runs) item["runs"].push_back(run_json(result, run));
     all["traces"].push_back(std::move(item));
   }
   return dump_json(all);

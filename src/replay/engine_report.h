@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "device/cloud_price.h"
 #include "replay/engine_replay.h"
 
 namespace latte::replay {
@@ -16,6 +17,9 @@ struct EngineResult {
   std::string trace;
   double speed = 1;
   std::vector<EngineRun> runs;
+  uint64_t size_bytes = 0;                   ///< of the trace's disk
+  std::vector<CloudSecond> direct_demand{};  ///< without Latte
+  PriceTable prices{};                       ///< without any(): no money is spoken of
 };
 
 std::string to_table(const EngineResult& result);

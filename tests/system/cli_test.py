@@ -389,6 +389,10 @@ class CliTest(CliCase):
         replayed = json.loads(self.run_latte_words("replay", str(trace), "--policy", "lru", "--json"))
         self.assertEqual(replayed["traces"][0]["requests"], 128)  # the discard and the flush don't count
         self.assertEqual(replayed["traces"][0]["footprint_blocks"], 64)
+        through = ("replay", "--engine", str(trace), "--size", "16MiB", "-c", str(self.config))
+        self.assertIn("[price]", self.run_latte_words(*through, expect=2))
+        self.config.write_text(self.config.read_text() + "[price]\ncurrency = \"USD\"\niops_month = 1.0\n")
+        self.assertIn("USD a month", self.run_latte_words(*through))
         self.assertIn("choose another name", self.run_latte_words(
             "trace", "record", "-c", str(self.config), "db", str(trace), expect=2))
         self.assertIn("no such disk", self.run_latte_words(

@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "control/hook_command.h"
-#include "control/price.h"
+#include "device/cloud_price.h"
 
 namespace latte {
 namespace {

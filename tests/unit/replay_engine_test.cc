@@ -66,6 +66,33 @@ TEST(EngineReplay, CountsHitsAndMissesAndTakesTheModelsTimes) {
   EXPECT_EQ(timed, run.value().requests);
 }
 
+TEST(EngineReplay, TellsWhatTheCloudVolumeNeedsAndCosts) {
+  // For ten seconds the same 1 MiB is written again and again, 1,000 blocks a second.
+  std::string text;
+  for (int i = 0; i < 10'000; ++i) text += fmt::format("{},W,{},4096\n", i * 1000, i % 256 * 4096);
+  const auto trace = load(text);
+  auto run = replay_engine(trace.value(), options_for(64u << 20, 1), [](double) {});
+  ASSERT_TRUE(run.ok()) << run.error().message;
+  ASSERT_GE(run.value().cloud_demand.size(), 9u);
+  EngineResult result{
+      "again", 1, {run.take()}, trace.value().size_bytes, direct_demand(trace.value(), 1), {}};
+  EXPECT_EQ(result.direct_demand.size(), 10u);
+  EXPECT_EQ(result.direct_demand[3].operations, 1000u);
+  EXPECT_EQ(result.direct_demand[3].bytes, 4096'000u);
+  EXPECT_THAT(to_table(result), Not(HasSubstr("a month")));
+  result.prices.currency = "USD";
+  result.prices.gib_month = 0.1;
+  result.prices.iops_month = 0.005;
+  const auto json = nlohmann::json::parse(to_json({result}, 1))["traces"][0];
+  const auto& without = json["cloud_needs_without_latte"];
+  EXPECT_NEAR(without["iops"].get<double>(), 1200, 12);
+  EXPECT_NEAR(without["cost_month"]["total"].get<double>(), 1200 * 0.005, 0.1);
+  const auto& with = json["runs"][0]["cloud_needs"];
+  EXPECT_LT(with["iops"].get<uint64_t>(), 150u);
+  EXPECT_LT(with["cost_month"]["total"].get<double>(), 0.8);
+  EXPECT_THAT(to_table(result), HasSubstr("USD a month"));
+}
+
 TEST(EngineReplay, ASeedRepeatsARunToTheLastEvent) {
   const auto trace = load(mixed_trace());
   const auto hash = [&](uint64_t seed) {

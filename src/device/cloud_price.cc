@@ -1,4 +1,4 @@
-#include "control/price.h"
+#include "device/cloud_price.h"
 
 #include <algorithm>
 
