@@ -112,17 +112,21 @@ Result<std::string> clone_disk(const Config& config, const std::string& disk,
   if (!parent) return parent.error();
   const auto child = on_rbd(config, clone);
   if (!child) return child.error();
-  const auto super = begin_rbd_clone(parent.value()->cloud.rbd, snapshot, child.value()->cloud.rbd);
-  if (!super) return Error{super.error().code, "disk " + clone + ": " + super.error().message};
-  const auto parsed =
-      log::parse_cloud_super(super.value(), fmt::format("disk {}, snapshot {}", disk, snapshot));
-  if (!parsed) return parsed.error();
-  const uint64_t size_bytes = parsed.value().size_bytes;
-  if (size_bytes != child.value()->options.size_bytes)
+  const uint64_t size_bytes = child.value()->options.size_bytes;
+  // By value: it may outlive this call.
+  const auto accept = [=](const SuperBytes& bytes) -> Result<void> {
+    const auto parsed =
+        log::parse_cloud_super(bytes, fmt::format("disk {}, snapshot {}", disk, snapshot));
+    if (!parsed) return parsed.error();
+    if (parsed.value().size_bytes == size_bytes) return {};
     return Error{Errc::invalid,
-                 fmt::format("disk {}: the snapshot {} of {} has {} bytes, the configuration says "
-                             "{}; correct its size",
-                             clone, snapshot, disk, size_bytes, child.value()->options.size_bytes)};
+                 fmt::format("the snapshot {} of {} has {} bytes, the configuration says {}; "
+                             "correct its size",
+                             snapshot, disk, parsed.value().size_bytes, size_bytes)};
+  };
+  const auto super =
+      begin_rbd_clone(parent.value()->cloud.rbd, snapshot, child.value()->cloud.rbd, accept);
+  if (!super) return Error{super.error().code, "disk " + clone + ": " + super.error().message};
   auto engine = EngineThread::start({});
   if (!engine) return engine.error();
   const Result<void> made = make(*engine.value(), *child.value(), super.value(), size_bytes);

@@ -23,7 +23,8 @@ Result<std::unique_ptr<CloudVolume>> open_rbd_volume(UringReactor&, const RbdAdd
   return absent(address);
 }
 
-Result<SuperBytes> begin_rbd_clone(const RbdAddress& from, const std::string&, const RbdAddress&) {
+Result<SuperBytes> begin_rbd_clone(const RbdAddress& from, const std::string&, const RbdAddress&,
+                                   const AcceptSuper&) {
   return absent(from);
 }
 

@@ -111,7 +111,7 @@ Result<void> clone_image(RbdCluster& cluster, const std::string& from, const std
 }
 
 Result<SuperBytes> begin_now(const RbdAddress& from, const std::string& snapshot,
-                             const RbdAddress& to) {
+                             const RbdAddress& to, const AcceptSuper& accept) {
   RbdCluster cluster(to);
   const Result<void> connected = cluster.connect();
   if (!connected) return connected.error();
@@ -125,6 +125,8 @@ Result<SuperBytes> begin_now(const RbdAddress& from, const std::string& snapshot
     return Error{Errc::not_found,
                  fmt::format("{}: there is no snapshot {}; latte snapshot list shows what there is",
                              from.to_string(), snapshot)};
+  const Result<void> accepted = accept(record.value()->super.bytes);
+  if (!accepted) return accepted.error();
   const Result<void> clear = clear_places(cluster, from);
   if (!clear) return clear.error();
   const Result<void> noted = cluster.note_clone(to.image);
@@ -157,12 +159,12 @@ Result<void> end_now(const RbdAddress& to, uint64_t log_bytes) {
 }  // namespace
 
 Result<SuperBytes> begin_rbd_clone(const RbdAddress& from, const std::string& snapshot,
-                                   const RbdAddress& to) {
+                                   const RbdAddress& to, const AcceptSuper& accept) {
   if (from.pool != to.pool || from.conf != to.conf || from.id != to.id)
     return Error{Errc::invalid,
                  fmt::format("{}: a clone lies in its parent's pool, reached in the same way as {}",
                              to.to_string(), from.to_string())};
-  auto begun = wait_aside([=] { return begin_now(from, snapshot, to); }, kRbdAnswerNs);
+  auto begun = wait_aside([=] { return begin_now(from, snapshot, to, accept); }, kRbdAnswerNs);
   if (begun) return *begun;
   return rbd_no_answer(to);
 }

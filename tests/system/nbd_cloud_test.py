@@ -5,10 +5,12 @@ restarted. Needs nbdkit and python3-libnbd.
 Usage: nbd_cloud_test.py --latte PATH
 """
 import argparse
+import contextlib
 import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,9 +27,16 @@ CALM_S = 60
 
 
 class Cloud:
-    """nbdkit over a directory of two files, which are the exports."""
+    """nbdkit over a directory of two files, which are the exports; on a unix socket, or on TCP with TLS."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, *tls):
+        os.makedirs(directory, exist_ok=True)
+        self.tls = tls
+        self.port = None
+        if tls:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
         self.socket = os.path.join(directory, "cloud.sock")
         self.files = os.path.join(directory, "exports")
         os.makedirs(self.files)
@@ -39,15 +48,25 @@ class Cloud:
     def uri(self, lease="1s"):
         return f"nbd+unix:///base?socket={self.socket}&log=log&lease={lease}"
 
+    def listening(self):
+        if not self.tls:
+            return os.path.exists(self.socket)
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
+        return False
+
     def start(self, *filters_and_options):
         filters = [f"--filter={f[1:]}" for f in filters_and_options if f.startswith("+")]
         options = [f for f in filters_and_options if not f.startswith("+")]
         if os.path.exists(self.socket):
             os.unlink(self.socket)
+        address = ["-U", self.socket]
+        if self.tls:
+            address = ["-i", "127.0.0.1", "-p", str(self.port), "--tls=require", *self.tls]
         self.process = subprocess.Popen(
-            ["nbdkit", "-f", "-U", self.socket, *filters, "file", f"dir={self.files}", *options])
+            ["nbdkit", "-f", *address, *filters, "file", f"dir={self.files}", *options])
         deadline = time.time() + 10
-        while not os.path.exists(self.socket):
+        while not self.listening():
             if time.time() > deadline or self.process.poll() is not None:
                 raise RuntimeError("nbdkit did not start")
             time.sleep(0.01)
@@ -133,6 +152,64 @@ def misbehave(latte, cloud, config, directory):
     return work
 
 
+def make_certificates(directory):
+    """An authority, and a server's certificate for localhost that it signed."""
+    os.makedirs(directory)
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], check=True, cwd=directory, capture_output=True)
+
+    key = ["-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    openssl("req", "-x509", *key, "-subj", "/CN=authority", "-keyout", "ca-key.pem", "-out", "ca-cert.pem")
+    openssl("req", *key[:3], "-subj", "/CN=localhost", "-keyout", "server-key.pem", "-out", "request.pem")
+    with open(os.path.join(directory, "names"), "w", encoding="utf-8") as out:
+        out.write("subjectAltName=DNS:localhost\n")
+    openssl("x509", "-req", "-in", "request.pem", "-CA", "ca-cert.pem", "-CAkey", "ca-key.pem", "-CAcreateserial",
+            "-days", "2", "-extfile", "names", "-out", "server-cert.pem")
+
+
+def encrypted(latte, directory):
+    """The cloud over TLS, with a shared key and with certificates; who is not trusted gets no data."""
+    key, other = os.path.join(directory, "key.psk"), os.path.join(directory, "other.psk")
+    for path in (key, other):
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(f"alice:{random.randbytes(32).hex()}\n")
+    certificates, strange = os.path.join(directory, "pki"), os.path.join(directory, "strange")
+    make_certificates(certificates)
+    make_certificates(strange)
+    ways = {
+        "psk": (f"--tls-psk={key}", f"tls-psk-file={key}&tls-username=alice", f"tls-psk-file={other}&tls-username=alice"),
+        "x509": (f"--tls-certificates={certificates}", f"tls-certificates={certificates}", f"tls-certificates={strange}")}
+    for name, (server_option, good, bad) in ways.items():
+        cloud = Cloud(os.path.join(directory, name), server_option)
+        try:
+            cloud.start()
+            place = f"://localhost:{cloud.port}/base?log=log&lease=1s"
+            for uri in (f"nbds{place}&{bad}", f"nbd{place}"):
+                config = write_config(directory, "bad.toml", f"{directory}/{name}.bad", DISK, "local", 2, uri)
+                expect(latte, config, ["create"], 1, f"localhost:{cloud.port}")
+            config = write_config(directory, f"{name}.toml", f"{directory}/{name}.pool", DISK, "local", 2,
+                                  f"nbds{place}&{good}")
+            expect(latte, config, ["create"], 0, "created in nbds")
+            server = Server(latte, config, subprocess.DEVNULL)
+            try:
+                handle = connect(f"nbd+unix:///db?socket={directory}/{name}.pool.sock")
+                work = Workload(2)
+                work.write(handle, 200)
+                cloud.kill()
+                work.write(handle, 100)
+                cloud.start()
+                calm(server)
+                work.check(handle, f"over TLS, {name}")
+                server.stop()
+            finally:
+                server.kill()
+            expect(latte, config, ["drain"], 0, "")
+            expect(latte, config, ["check"], 0, "clean")
+        finally:
+            cloud.kill()
+
+
 def move(latte, cloud, a, b, directory, work):
     """Another host takes the disk over from a dead one, not from a live one; and by force."""
     expect(latte, b, ["create"], 0, "")
@@ -208,6 +285,7 @@ def main():
         move(latte, cloud, a, b, directory, work)
         expect(latte, b, ["drain"], 0, "")
         expect(latte, b, ["check"], 0, "clean")
+        encrypted(latte, directory)
         print("ok")
     finally:
         cloud.kill()

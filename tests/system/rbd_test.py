@@ -470,6 +470,8 @@ class Snapshots(RbdCase):
         CLUSTER.rbd("snap", "create", f"rbd/{self.image}@foreign", "--no-progress")
         self.assertIn("left alone", self.snapshot(config, "create", "foreign", expect=1))
         self.assertEqual(self.names(config), ["first", "second"])
+        self.assertIn("correct its size", self.clone(self.both(size="32MiB"), "first", expect=1))
+        self.assertNotIn("copy", CLUSTER.rbd("ls"))
         host = self.both()
         self.assertIn("no snapshot", self.clone(host, "third", expect=1))
         self.assertIn("exists", self.clone(host, "first", "db", expect=1))
