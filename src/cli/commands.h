@@ -25,9 +25,8 @@ inline constexpr int kExitFailed = 1;
 inline constexpr int kExitCannotRun = 2;
 
 struct ModelCommand {
-  enum class Action : uint8_t { predict, paper, fit } action = Action::predict;
+  enum class Action : uint8_t { predict, fit } action = Action::predict;
   study::PredictionPlan prediction{};
-  study::PaperPlan paper{};
   study::ProbeOptions probe{};
 };
 
@@ -42,6 +41,8 @@ struct ReplayArguments {
   std::string html_file{};
   bool lenient = false;
   bool engine = false;
+  bool paper = false;
+  uint64_t requests = study::PaperPlan{}.requests;
   std::string drive = "gen4";
   std::string cloud = "ebs";
   double speed = 1;

@@ -185,14 +185,12 @@ EXAMPLES
   latte volume resize -c run.toml scratch 40GiB
   latte volume rm -c run.toml scratch)"};
 
-const CommandHelp kModelHelp = {"Device models: prediction, the paper's tables, fitting a drive",
+const CommandHelp kModelHelp = {"Device models: prediction, fitting a drive",
                                 R"(Needs no configuration and no server.
 
 `predict` trains the dispatcher's linear model on some seeds of six kinds of load and reports on others:
 how often it names the faster tier, and what that gains, beside simple rules. With --log the same for logs
 of real drives (lines of t_us,lat_us,rw,size,off; packed with zstd or gzip or not) against a modelled cloud.
-
-`paper` prints the paper's tables from device models, its figures beside ours, and what was assumed.
 
 `fit` measures FILE with direct I/O at several queue depths, at most 4 GiB a point, fits the model of a
 NVMe drive to it, and says how far the model is off. It reads only; with --overwrite it also writes all
@@ -205,7 +203,6 @@ EXIT STATUS
 
 EXAMPLES
   latte model predict --log drive.csv.zst
-  latte model paper
   latte model fit /srv/latte/pool.img)"};
 
 const CommandHelp kReplayHelp = {
@@ -218,13 +215,18 @@ on trace, options and seed only. With --engine the requests run through the engi
 models of a drive and a cloud disk (docs/reference/replay.md), and the report says what the cloud volume needs
 and, with -c, costs. A bad record ends the run with its line; --lenient skips and counts it.
 
+--paper reads no trace: it prints the tables of the paper that Latte follows - IOPS and bandwidth of three
+generations, latency over queue depth, reads from both tiers at once, cost - from device models, the paper's
+figures beside ours, and what was assumed.
+
 EXIT STATUS
   0   done
   1   a trace can't be read, or a report can't be written
   2   wrong usage
 
 EXAMPLE
-  latte replay disk.csv.zst --size 10%,25%,1GiB --policy lru,s3fifo,ours --html report.html)"};
+  latte replay disk.csv.zst --size 10%,25%,1GiB --policy lru,s3fifo,ours --html report.html
+  latte replay --paper)"};
 
 const CommandHelp kTraceHelp = {
     "Record what clients ask of a disk that is served",

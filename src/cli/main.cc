@@ -83,11 +83,6 @@ void add_model_actions(CLI::App& sub, ModelCommand& model) {
       ->check(CLI::Range(1000, 10000000));
   predict->add_option("--log", model.prediction.logs, "A drive's latency log; may be repeated");
   predict->callback([&model] { model.action = ModelCommand::Action::predict; });
-  CLI::App* paper = sub.add_subcommand("paper", "The paper's tables on models, ours beside theirs");
-  paper->add_option("--seed", model.paper.seed, "Of the models");
-  paper->add_option("--requests", model.paper.requests, "I/Os of each point")
-      ->check(CLI::Range(1000, 100000000));
-  paper->callback([&model] { model.action = ModelCommand::Action::paper; });
   CLI::App* fit = sub.add_subcommand("fit", "Measure a file or device, and fit the NVMe model");
   fit->add_option("FILE", model.probe.path, "An existing file or block device")->required();
   fit->add_flag("--overwrite", model.probe.write, "Measure writes too: destroys its contents");
@@ -138,7 +133,12 @@ void add_trace_actions(CLI::App& sub, Arguments& arguments) {
 
 void add_replay_options(CLI::App& sub, Arguments& arguments) {
   ReplayArguments& replay = arguments.replay;
-  sub.add_option("TRACE", replay.traces, "Files with traces")->required();
+  CLI::Option* traces = sub.add_option("TRACE", replay.traces, "Files with traces");
+  CLI::Option* paper = sub.add_flag("--paper", replay.paper,
+                                    "The paper's tables on device models, ours beside theirs");
+  paper->excludes(traces);
+  sub.add_option("--requests", replay.requests, "With --paper: I/Os of each point")
+      ->check(CLI::Range(1000, 100000000));
   sub.add_option("--policy", replay.policies, "Policies; all if left out")->delimiter(',');
   sub.add_option("--size", replay.sizes, "Cache sizes: of the footprint (25%), or bytes (512MiB)")
       ->delimiter(',')

@@ -24,16 +24,8 @@ int run_fit(const study::ProbeOptions& options) {
 
 int run_model(const Arguments& arguments) {
   const ModelCommand& model = arguments.model;
-  switch (model.action) {
-    case ModelCommand::Action::predict:
-      return run_predict(model.prediction);
-    case ModelCommand::Action::paper:
-      study::report_paper(model.paper, stdout);
-      return kExitOk;
-    case ModelCommand::Action::fit:
-      break;
-  }
-  return run_fit(model.probe);
+  return model.action == ModelCommand::Action::predict ? run_predict(model.prediction)
+                                                       : run_fit(model.probe);
 }
 
 }  // namespace latte

@@ -209,6 +209,13 @@ int run_engine(const Arguments& arguments, const trace::TraceOptions& trace_read
 
 int run_replay(const Arguments& arguments) {
   const ReplayArguments& wanted = arguments.replay;
+  if (wanted.paper) {
+    study::report_paper({wanted.seed, wanted.requests}, arguments.json, stdout);
+    return kExitOk;
+  }
+  if (wanted.traces.empty())
+    return report(Error{Errc::invalid, "name the traces to replay, or give --paper"},
+                  kExitCannotRun);
   const auto trace_read = trace_options(wanted);
   if (!trace_read) return report(trace_read.error(), kExitCannotRun);
   if (wanted.engine) return run_engine(arguments, trace_read.value());

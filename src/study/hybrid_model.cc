@@ -11,14 +11,14 @@ HybridModel::HybridModel(model::DeviceModel& local, model::DeviceModel& cloud, d
 TimeNs HybridModel::submit(const model::ModelIo& io) {
   while (!under_way_.empty() && under_way_.front().end_ns <= io.time_ns) {
     std::pop_heap(under_way_.begin(), under_way_.end(), later);
-    dispatcher_.end(under_way_.back().ticket, under_way_.back().end_ns);
+    trainer_.end(under_way_.back().ticket, under_way_.back().end_ns);
     under_way_.pop_back();
   }
   const bool is_read = io.op == model::ModelOp::read;
   const DispatchIo asked{io.time_ns, is_read ? IoKind::read : IoKind::write, io.length_bytes};
   const bool miss = is_read && random_.uniform() >= hit_share_;
   const DispatchTicket ticket =
-      miss ? dispatcher_.begin_on(asked, Tier::cloud) : dispatcher_.begin(asked);
+      miss ? dispatcher_.begin_on(asked, Tier::cloud) : trainer_.begin(asked);
   const TimeNs end_ns = (ticket.tier == Tier::local ? local_ : cloud_).submit(io);
   under_way_.push_back({end_ns, ticket});
   std::push_heap(under_way_.begin(), under_way_.end(), later);

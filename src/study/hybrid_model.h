@@ -1,7 +1,7 @@
 // HybridModel: a disk of two tiers in virtual time, with the dispatcher between them. Reads of
 // blocks that the local tier does not hold go to the cloud; everything else is clean or a write,
-// and goes where the dispatcher says. (What a write to one tier costs the other later is not in
-// it.)
+// and goes where the dispatcher says, which learns from it all the time. (What a write to one tier
+// costs the other later is not in it.)
 //
 // Thread rule: one thread. `local` and `cloud` outlive it.
 #pragma once
@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "model/device_model.h"
+#include "policy/dispatch_trainer.h"
 #include "policy/dispatcher.h"
 
 namespace latte::study {
@@ -33,6 +34,7 @@ class HybridModel final : public model::TimedDevice {
   double hit_share_;
   Random random_;
   Dispatcher dispatcher_;
+  DispatchTrainer trainer_{dispatcher_, DispatchTrainer::Runs::in_end};
   std::vector<UnderWay> under_way_;
 };
 

@@ -12,6 +12,7 @@ struct PaperPlan {
   uint64_t requests = 200'000;  ///< of each point
 };
 
-void report_paper(const PaperPlan& plan, std::FILE* out);
+/// As tables, or as JSON on one line (docs/reference/replay.md).
+void report_paper(const PaperPlan& plan, bool json, std::FILE* out);
 
 }  // namespace latte::study

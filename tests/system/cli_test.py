@@ -460,11 +460,15 @@ class CliTest(CliCase):
     def model(self, *arguments):
         return subprocess.run([LATTE, "model", *arguments], capture_output=True, text=True)
 
-    def test_model_paper_prints_both_figures(self):
-        done = self.model("paper", "--requests", "2000")
-        self.assertEqual(done.returncode, 0, done.stderr)
+    def test_replay_paper_prints_both_figures(self):
+        out = self.run_latte_words("replay", "--paper", "--requests", "2000")
         for text in ("RISTRETTO", "EBSX", "LATTE", "Assumptions"):
-            self.assertIn(text, done.stdout)
+            self.assertIn(text, out)
+        figures = json.loads(self.run_latte_words("replay", "--paper", "--requests", "2000", "--json"))
+        self.assertEqual([len(figures[key]) for key in ("generations", "latencies", "both_tiers", "cost")],
+                         [6, 12, 6, 7])
+        self.assertIn("--paper", self.run_latte_words("replay", expect=2))
+        self.run_latte_words("replay", "--paper", "x.csv", expect=2)
 
     def test_model_refuses_bad_logs_and_files(self):
         log = self.dir / "log.csv"
