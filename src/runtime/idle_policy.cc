@@ -14,8 +14,9 @@ void IdlePolicy::begin_pause(TimeNs now_ns) {
 
 bool IdlePolicy::poll_on(TimeNs now_ns) {
   if (!polls_ || polling_ == Polling::always) return polls_;
-  const bool lost_core = now_ns - looked_ns_ > kLostCoreNs;
-  if (lost_core) rest_until_ns_ = now_ns + kRestNs;
+  const TimeNs gap_ns = now_ns - looked_ns_;
+  const bool lost_core = gap_ns > kLostCoreNs;
+  if (lost_core) rest_until_ns_ = now_ns + kRestFactor * gap_ns;
   looked_ns_ = now_ns;
   polls_ = !lost_core && now_ns - pause_ns_ < kPollNs;
   return polls_;

@@ -5,7 +5,8 @@
 // core. Polling pays while work returns soon: it is done while most of the latest pauses were
 // shorter than kPollNs, and no longer than that. A thread that polls is also the one that the
 // scheduler takes the core from when others want it, and then it does worse than one that sleeps: a
-// gap in its own polling shows that, and it does not poll for kRestNs.
+// gap in its own polling shows that, and it does not poll for kRestFactor times as long: a tick's
+// worth of another thread ends polling for a while, an interrupt does not.
 //
 // Thread rule: one reactor's.
 #pragma once
@@ -29,7 +30,7 @@ class IdlePolicy {
   static constexpr TimeNs kPollNs = 100 * kMicrosecond;
   /// Time between two looks that only a thread sees which did not have its core.
   static constexpr TimeNs kLostCoreNs = 50 * kMicrosecond;
-  static constexpr TimeNs kRestNs = 20 * kMillisecond;
+  static constexpr TimeNs kRestFactor = 8;
 
   explicit IdlePolicy(Polling polling) : polling_(polling) {}
 

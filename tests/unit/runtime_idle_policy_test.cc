@@ -47,7 +47,7 @@ TEST(IdlePolicy, WhoLosesTheCoreRests) {
   EXPECT_FALSE(policy.poll_on(now_ns));
   policy.end_pause(now_ns);
   EXPECT_EQ(pause(policy, now_ns, 40 * kMicrosecond), 0);
-  now_ns += IdlePolicy::kRestNs;
+  now_ns += 3 * kMillisecond * IdlePolicy::kRestFactor;
   EXPECT_EQ(pause(policy, now_ns, 40 * kMicrosecond), 40 * kMicrosecond);
 }
 
