@@ -1,10 +1,12 @@
 #include "runtime/idle_policy.h"
 
+#include <algorithm>
+
 namespace latte {
 
 bool IdlePolicy::wanted(TimeNs now_ns) const {
   if (polling_ != Polling::adaptive) return polling_ == Polling::always;
-  return short_share_ > kAll / 2 && now_ns >= rest_until_ns_;
+  return mean_pause_ns_ * kScale < kGapNs * mean_events_ && now_ns >= rest_until_ns_;
 }
 
 void IdlePolicy::begin_pause(TimeNs now_ns) {
@@ -22,9 +24,12 @@ bool IdlePolicy::poll_on(TimeNs now_ns) {
   return polls_;
 }
 
-void IdlePolicy::end_pause(TimeNs now_ns) {
-  const int32_t sample = now_ns - pause_ns_ < kPollNs ? kAll : 0;
-  short_share_ += (sample - short_share_) / kMemory;
+void IdlePolicy::end_pause(TimeNs now_ns, size_t events) {
+  // What came after the longest time to poll for was no reason to poll.
+  const TimeNs pause_ns = std::min(now_ns - pause_ns_, kPollNs);
+  const auto counted = static_cast<int64_t>(pause_ns < kPollNs ? std::min(events, kMaxEvents) : 0);
+  mean_pause_ns_ += (pause_ns - mean_pause_ns_) / kMemory;
+  mean_events_ += (counted * kScale - mean_events_) / kMemory;
   polls_ = wanted(now_ns);
 }
 

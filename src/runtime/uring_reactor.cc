@@ -177,7 +177,7 @@ void UringReactor::run() {
     if (worked && !pausing) continue;
     const TimeNs time_ns = now();
     if (worked) {
-      idle_.end_pause(time_ns);
+      idle_.end_pause(time_ns, turn_events_);
       pausing = false;
       continue;
     }
@@ -194,13 +194,15 @@ void UringReactor::run() {
 
 bool UringReactor::take_turn() {
   turn_time_ns_ = 0;
-  bool worked = mailbox_.drain(kMessagesPerTurn) > 0;
+  turn_events_ = mailbox_.drain(kMessagesPerTurn);
+  bool worked = turn_events_ > 0;
   if (next_deadline(kNever) != kNever) fire_timers(now());
   worked |= run_turn(kResumesPerTurn);
   // One that is going to sleep submits together with that: one system call instead of two.
   if (idle_.polls() || has_ready()) enter_kernel();
-  worked |= reap(true) > 0;
-  return worked || has_ready();
+  const size_t completions = reap(true);
+  turn_events_ += completions;
+  return worked || completions > 0 || has_ready();
 }
 
 void UringReactor::enter_kernel() {

@@ -171,6 +171,7 @@ class UringReactor final : public Reactor {
   bool cancel_by_fd_ = false;
   bool running_ = false;
   IdlePolicy idle_;
+  size_t turn_events_ = 0;         // messages and completions of the latest turn
   std::atomic<int> thread_id_{0};  // of the thread that called run(), 0 before
   std::atomic<bool> stop_requested_{false};
   IntrusiveList<UringOp> under_way_;  // in the submission ring or in the kernel

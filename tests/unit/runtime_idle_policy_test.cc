@@ -8,13 +8,13 @@ namespace {
 
 /// A pause that work ends after `length_ns`, looked at every microsecond; returns how long it was
 /// polled.
-TimeNs pause(IdlePolicy& policy, TimeNs& now_ns, TimeNs length_ns) {
+TimeNs pause(IdlePolicy& policy, TimeNs& now_ns, TimeNs length_ns, size_t events = 1) {
   policy.begin_pause(now_ns);
   const TimeNs start_ns = now_ns, end_ns = now_ns + length_ns;
   while (now_ns < end_ns && policy.poll_on(now_ns)) now_ns += kMicrosecond;
   const TimeNs polled_ns = now_ns - start_ns;
   now_ns = end_ns;
-  policy.end_pause(now_ns);
+  policy.end_pause(now_ns, events);
   return polled_ns;
 }
 
@@ -22,7 +22,7 @@ TEST(IdlePolicy, PollsOnceShortPausesPrevail) {
   IdlePolicy policy(Polling::adaptive);
   TimeNs now_ns = kSecond;
   EXPECT_EQ(pause(policy, now_ns, 40 * kMicrosecond), 0);
-  for (int i = 0; i < 16; ++i) pause(policy, now_ns, 40 * kMicrosecond);
+  for (int i = 0; i < 20; ++i) pause(policy, now_ns, 40 * kMicrosecond);
   EXPECT_TRUE(policy.polls());
   EXPECT_EQ(pause(policy, now_ns, 40 * kMicrosecond), 40 * kMicrosecond);
 }
@@ -37,6 +37,34 @@ TEST(IdlePolicy, AnIdleServerStopsAfterFewPauses) {
   EXPECT_EQ(pause(policy, now_ns, kSecond), 0);
 }
 
+TEST(IdlePolicy, ALongPauseAmongShortOnesIsPolledThrough) {
+  IdlePolicy policy(Polling::adaptive);
+  TimeNs now_ns = kSecond;
+  for (int i = 0; i < 100; ++i) pause(policy, now_ns, 20 * kMicrosecond);
+  for (int i = 0; i < 100; ++i) {
+    const TimeNs length_ns = i % 8 == 0 ? 400 * kMicrosecond : 20 * kMicrosecond;
+    EXPECT_EQ(pause(policy, now_ns, length_ns), length_ns);
+  }
+  for (int i = 0; i < 100; ++i) pause(policy, now_ns, i % 2 == 0 ? kMillisecond : kMicrosecond);
+  EXPECT_EQ(pause(policy, now_ns, kMicrosecond), 0);
+}
+
+TEST(IdlePolicy, ManyEventsAfterALongPauseAreAReasonToPoll) {
+  IdlePolicy policy(Polling::adaptive);
+  TimeNs now_ns = kSecond;
+  for (int i = 0; i < 16; ++i) pause(policy, now_ns, 300 * kMicrosecond, 16);
+  EXPECT_EQ(pause(policy, now_ns, 300 * kMicrosecond, 16), 300 * kMicrosecond);
+  for (int i = 0; i < 16; ++i) pause(policy, now_ns, 300 * kMicrosecond, 1);
+  EXPECT_EQ(pause(policy, now_ns, 300 * kMicrosecond, 1), 0);
+}
+
+TEST(IdlePolicy, ManyEventsAfterAPauseTooLongToPollAreNone) {
+  IdlePolicy policy(Polling::adaptive);
+  TimeNs now_ns = kSecond;
+  for (int i = 0; i < 16; ++i) pause(policy, now_ns, kMillisecond, 1000);
+  EXPECT_EQ(pause(policy, now_ns, kMillisecond, 1000), 0);
+}
+
 TEST(IdlePolicy, WhoLosesTheCoreRests) {
   IdlePolicy policy(Polling::adaptive);
   TimeNs now_ns = kSecond;
@@ -45,9 +73,10 @@ TEST(IdlePolicy, WhoLosesTheCoreRests) {
   EXPECT_TRUE(policy.poll_on(now_ns));
   now_ns += 3 * kMillisecond;  // somebody else had it
   EXPECT_FALSE(policy.poll_on(now_ns));
-  policy.end_pause(now_ns);
+  policy.end_pause(now_ns, 1);
   EXPECT_EQ(pause(policy, now_ns, 40 * kMicrosecond), 0);
   now_ns += 3 * kMillisecond * IdlePolicy::kRestFactor;
+  for (int i = 0; i < 8; ++i) pause(policy, now_ns, 40 * kMicrosecond);
   EXPECT_EQ(pause(policy, now_ns, 40 * kMicrosecond), 40 * kMicrosecond);
 }
 
