@@ -64,6 +64,12 @@ bool HybridDisk::seal_wanted() const {
          cloud_space_->free_segments() <= 1;
 }
 
+/// A disk that is handed over has clients who wait until applying has ended here: what is left is
+/// the next owner's. Unless its last writes wait for the room that applying makes.
+bool HybridDisk::may_apply() const {
+  return !background_stop_ && going_on() && (state_ != State::handing_over || cloud_room_wanted_);
+}
+
 Task<void> HybridDisk::run_applier() {
   while (!background_stop_ && going_on()) {
     bool progress = false;
@@ -72,7 +78,7 @@ Task<void> HybridDisk::run_applier() {
     const bool must_abandon = (!ship_pending() && pending_seqs_.empty()) || apply_wanted();
     if (abandoning_ && !pool_abandoned_ && must_abandon)
       progress = co_await abandon_pool();
-    else if (apply_wanted() && front_appliable())
+    else if (may_apply() && apply_wanted() && front_appliable())
       progress = co_await apply_front();
     else if (seal_wanted())
       progress = co_await cloud_stream_->seal_open_segment() == IoStatus::ok;
@@ -93,7 +99,7 @@ Task<bool> HybridDisk::apply_front() {
       co_await log::find_footer(*cloud_space_, segment.segment, segment.salt);
   const log::SegmentContent content =
       co_await log::load_segment(*cloud_space_, found, segment.used_blocks);
-  if (background_stop_) co_return false;
+  if (!may_apply()) co_return false;
   if (content.unreadable || content.gap_inside || content.end_block < segment.used_blocks) {
     co_await on_cloud_damage(segment.segment);
     co_return false;
@@ -186,7 +192,7 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
   for (uint64_t at = 0; at < used; at += piece) {
     const IoStatus status = co_await cloud_log_device_.background_read(
         start + at, bytes.subspan(at, std::min(piece, used - at)));
-    if (status != IoStatus::ok) co_return false;
+    if (status != IoStatus::ok || !may_apply()) co_return false;
   }
   for (size_t i = 0; i < items.size();) {
     const ApplyItem item = items[i];
@@ -220,11 +226,14 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
   co_return true;
 }
 
+/// False if the base failed or there was no time for all of it; what is there of it does no harm,
+/// the log still has it.
 Task<bool> HybridDisk::write_runs(const std::vector<ApplyItem>& items,
                                   std::span<const std::byte> bytes) {
   IoGroup group(reactor_);
   std::vector<iovec> iov(items.size());
-  for (size_t i = 0; i < items.size();) {
+  size_t i = 0;
+  while (i < items.size() && may_apply()) {
     size_t run = 0;
     while (i + run < items.size() && run < kApplyRunBlocks &&
            items[i + run].lba == items[i].lba + run) {
@@ -239,7 +248,7 @@ Task<bool> HybridDisk::write_runs(const std::vector<ApplyItem>& items,
     while (group.running >= kApplyDepth) co_await group.ended.wait();
   }
   while (group.running > 0) co_await group.ended.wait();
-  if (group.status == IoStatus::ok) co_return true;
+  if (group.status == IoStatus::ok) co_return i == items.size();
   on_cloud_status(group.status);
   co_return false;
 }
@@ -261,6 +270,7 @@ Task<bool> HybridDisk::apply_zeroes(const std::vector<log::Entry>& zeroes) {
   for (const log::Entry& zero : zeroes) {
     const uint64_t bytes = zero.count * kBlockBytes;
     for (uint64_t at = 0; at < bytes; at += kDiscardBytes) {
+      if (!may_apply()) co_return false;
       const uint64_t length = std::min(kDiscardBytes, bytes - at);
       const IoStatus status = co_await base_.discard(zero.lba * kBlockBytes + at, length);
       if (status == IoStatus::ok) continue;

@@ -322,6 +322,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   struct ApplyWork;
   Task<void> run_applier();
   bool apply_wanted() const;
+  bool may_apply() const;
   bool seal_wanted() const;
   bool front_appliable() const;
   Task<bool> apply_front();
