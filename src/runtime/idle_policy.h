@@ -33,6 +33,8 @@ class IdlePolicy {
   static constexpr TimeNs kGapNs = 100 * kMicrosecond;
   /// Longest time to poll for.
   static constexpr TimeNs kPollNs = 500 * kMicrosecond;
+  /// A pause that is polled through for longer lets others have the core between two looks.
+  static constexpr TimeNs kYieldNs = 20 * kMicrosecond;
   /// Time between two looks that only a thread sees which did not have its core.
   static constexpr TimeNs kLostCoreNs = 50 * kMicrosecond;
   static constexpr TimeNs kRestFactor = 8;
@@ -43,6 +45,10 @@ class IdlePolicy {
   void begin_pause(TimeNs now_ns);
   /// Still without work: poll on? Else sleep.
   bool poll_on(TimeNs now_ns);
+  /// Polling on: shall the scheduler run somebody else first, if there is one?
+  bool yields(TimeNs now_ns) const {
+    return polling_ != Polling::always && now_ns - pause_ns_ > kYieldNs;
+  }
   /// There is work again: so many events.
   void end_pause(TimeNs now_ns, size_t events);
 

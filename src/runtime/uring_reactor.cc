@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <thread>
 
 namespace latte {
 namespace {
@@ -183,10 +184,14 @@ void UringReactor::run() {
     }
     if (!pausing) idle_.begin_pause(time_ns);
     pausing = true;
-    if (idle_.poll_on(time_ns))
-      pause_cpu();
-    else
+    if (!idle_.poll_on(time_ns)) {
       sleep_in_kernel();
+    } else if (idle_.yields(time_ns)) {
+      ++system_calls_;
+      std::this_thread::yield();
+    } else {
+      pause_cpu();
+    }
   }
   stop_requested_.store(false);
   running_ = false;

@@ -80,6 +80,14 @@ TEST(IdlePolicy, WhoLosesTheCoreRests) {
   EXPECT_EQ(pause(policy, now_ns, 40 * kMicrosecond), 40 * kMicrosecond);
 }
 
+TEST(IdlePolicy, ALongPauseLetsOthersHaveTheCore) {
+  IdlePolicy adaptive(Polling::adaptive), always(Polling::always);
+  for (IdlePolicy* policy : {&adaptive, &always}) policy->begin_pause(kSecond);
+  EXPECT_FALSE(adaptive.yields(kSecond + kMicrosecond));
+  EXPECT_TRUE(adaptive.yields(kSecond + 2 * IdlePolicy::kYieldNs));
+  EXPECT_FALSE(always.yields(kSecond + kSecond));
+}
+
 TEST(IdlePolicy, AlwaysAndNever) {
   IdlePolicy always(Polling::always), never(Polling::never);
   TimeNs now_ns = kSecond;
