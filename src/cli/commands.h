@@ -48,6 +48,7 @@ struct ReplayArguments {
   double speed = 1;
   std::vector<std::string> admissions{"s3fifo"};
   std::vector<std::string> dispatchers{"local"};
+  bool alone = false;  ///< each tier by itself, too
   uint64_t seed = 1;
   unsigned jobs = 0;
 };

@@ -164,6 +164,8 @@ void add_replay_options(CLI::App& sub, Arguments& arguments) {
                  "With --engine: where reads go that both tiers could answer: local, wait, svm")
       ->delimiter(',')
       ->capture_default_str();
+  sub.add_flag("--alone", replay.alone,
+               "With --engine: also the drive and the cloud by themselves, without Latte");
   sub.add_option("--speed", replay.speed, "With --engine: times faster than the trace")
       ->capture_default_str();
   sub.add_option("-c,--config", arguments.config_file,

@@ -168,7 +168,8 @@ Result<replay::EngineResult> run_trace(const std::string& path, const ReplayArgu
                               {},
                               loaded.value().size_bytes,
                               replay::direct_demand(loaded.value(), wanted.speed),
-                              prices};
+                              prices,
+                              {}};
   const auto runs = engine_runs(wanted, options, loaded.value().footprint_bytes);
   if (!runs) return runs.error();
   for (const replay::EngineReplayOptions& one : runs.value()) {
@@ -176,6 +177,13 @@ Result<replay::EngineResult> run_trace(const std::string& path, const ReplayArgu
     auto run = replay::replay_engine(loaded.value(), one, std::ref(replaying));
     if (!run) return run.error();
     result.runs.push_back(run.take());
+  }
+  for (const Tier tier : {Tier::local, Tier::cloud}) {
+    if (!wanted.alone) break;
+    ReplayProgress replaying("replaying " + path);
+    auto run = replay::replay_alone(loaded.value(), options, tier, std::ref(replaying));
+    if (!run) return run.error();
+    result.alone.push_back(run.take());
   }
   return result;
 }

@@ -51,6 +51,8 @@ std::string size_name(const EngineRun& run) {
   return fmt::format("{:.0f} MiB", mib(run.pool_bytes));
 }
 
+std::string_view name_of(Tier tier) { return tier == Tier::local ? "drive" : "cloud"; }
+
 std::string run_name(const EngineRun& run) {
   return fmt::format("{}, {}, {}", size_name(run), policy::name_of(run.admission),
                      name_of(run.dispatch));
@@ -191,6 +193,16 @@ nlohmann::ordered_json latency_json(const Histogram& latency) {
           {"p999_us", us(latency.quantile_ns(0.999))}};
 }
 
+nlohmann::ordered_json alone_json(const AloneRun& run) {
+  return {{"tier", name_of(run.tier)},
+          {"requests", run.requests},
+          {"late", run.late},
+          {"failed", run.failed},
+          {"virtual_seconds", static_cast<double>(run.virtual_ns) / kSecond},
+          {"read", latency_json(run.read_latency)},
+          {"write", latency_json(run.write_latency)}};
+}
+
 nlohmann::ordered_json run_json(const EngineResult& result, const EngineRun& run) {
   const DiskStats& disk = disk_of(run);
   const PoolWrites& written = run.stats.pool.written;
@@ -249,6 +261,9 @@ std::string to_table(const EngineResult& result) {
                     fmt::format("{:.0f}", blocks_a_second(run)));
     if (run.failed > 0) text += fmt::format("  {} requests failed\n", run.failed);
   }
+  for (const AloneRun& run : result.alone)
+    text += fmt::format(kRow, fmt::format("{} alone", name_of(run.tier)), "", "", "", "",
+                        three(run.read_latency), three(run.write_latency), "", "", run.late, "");
   return text + cost_table(result);
 }
 
@@ -261,6 +276,8 @@ std::string to_json(const std::vector<EngineResult>& results, uint64_t seed) {
     item["cloud_needs_without_latte"] = needs_json(result, direct_needs(result));
     item["runs"] = nlohmann::ordered_json::array();
     for (const EngineRun& run : result.runs) item["runs"].push_back(run_json(result, run));
+    if (!result.alone.empty()) item["alone"] = nlohmann::ordered_json::array();
+    for (const AloneRun& run : result.alone) item["alone"].push_back(alone_json(run));
     all["traces"].push_back(std::move(item));
   }
   return dump_json(all);

@@ -20,6 +20,7 @@ struct EngineResult {
   uint64_t size_bytes = 0;                   ///< of the trace's disk
   std::vector<CloudSecond> direct_demand{};  ///< without Latte
   PriceTable prices{};                       ///< without any(): no money is spoken of
+  std::vector<AloneRun> alone{};             ///< one tier without Latte, if asked for
 };
 
 std::string to_table(const EngineResult& result);

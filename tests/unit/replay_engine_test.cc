@@ -93,6 +93,28 @@ TEST(EngineReplay, TellsWhatTheCloudVolumeNeedsAndCosts) {
   EXPECT_THAT(to_table(result), HasSubstr("USD a month"));
 }
 
+TEST(EngineReplay, OneTierAloneTakesItsModelsTime) {
+  const auto trace = load(mixed_trace());
+  ASSERT_TRUE(trace.ok());
+  const EngineReplayOptions options = options_for(64u << 20, 1);
+  auto drive = replay_alone(trace.value(), options, Tier::local, [](double) {});
+  auto cloud = replay_alone(trace.value(), options, Tier::cloud, [](double) {});
+  ASSERT_TRUE(drive.ok() && cloud.ok());
+  for (const AloneRun* run : {&drive.value(), &cloud.value()}) {
+    EXPECT_EQ(run->requests, trace.value().records.size());
+    EXPECT_EQ(run->failed, 0u);
+    EXPECT_EQ(run->read_latency.count(), 1025u);
+    EXPECT_EQ(run->write_latency.count(), 512u);
+  }
+  const auto between = static_cast<uint64_t>(options.cloud.read_ns / 2);
+  EXPECT_LT(drive.value().read_latency.quantile_ns(0.75), between);
+  EXPECT_GE(cloud.value().read_latency.quantile_ns(0.25), between);
+  EngineResult result{"t", 1, {}, trace.value().size_bytes, {}, {}, {}};
+  result.alone.push_back(cloud.take());
+  EXPECT_THAT(to_table(result), HasSubstr("cloud alone"));
+  EXPECT_EQ(nlohmann::json::parse(to_json({result}, 1))["traces"][0]["alone"][0]["tier"], "cloud");
+}
+
 TEST(EngineReplay, ASeedRepeatsARunToTheLastEvent) {
   const auto trace = load(mixed_trace());
   const auto hash = [&](uint64_t seed) {
