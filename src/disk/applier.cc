@@ -28,13 +28,6 @@ constexpr TimeNs kOwnerAskAgainNs = 200 * kMillisecond;
 
 }  // namespace
 
-// A block of the segment that is the cloud layer's newest.
-struct HybridDisk::ApplyItem {
-  Lba lba;
-  log::BlockAddress address = 0;
-  uint32_t offset_blocks = 0;  // in the segment's bytes
-};
-
 // What applying a segment means, gathered at one instant.
 struct HybridDisk::ApplyWork {
   std::vector<ApplyItem> items;    // blocks to write to the base
@@ -179,50 +172,6 @@ Task<bool> HybridDisk::apply_data(const log::LogStream::ChainSegment& segment,
   if (!written) co_return false;
   // From here on these blocks are read from the base; a newer version keeps its place.
   for (const ApplyItem& item : items) cloud_index_.erase_if(item.lba, item.address);
-  co_return true;
-}
-
-/// Reads the segment and checks each block. A bad one is taken from its clean copy in the pool;
-/// without one it is lost.
-Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segment,
-                                      std::vector<ApplyItem>& items, std::span<std::byte> bytes) {
-  const uint64_t start = cloud_space_->device_offset(cloud_space_->address(segment.segment, 0));
-  const uint64_t used = uint64_t{segment.used_blocks} * kBlockBytes;
-  const uint64_t piece = std::min<uint64_t>(1u << 20, cloud_log_device_.info().max_request_bytes);
-  for (uint64_t at = 0; at < used; at += piece) {
-    const IoStatus status = co_await cloud_log_device_.background_read(
-        start + at, bytes.subspan(at, std::min(piece, used - at)));
-    if (status != IoStatus::ok || !may_apply()) co_return false;
-  }
-  for (size_t i = 0; i < items.size();) {
-    const ApplyItem item = items[i];
-    const auto block = bytes.subspan(size_t{item.offset_blocks} * kBlockBytes, kBlockBytes);
-    if (cloud_space_->verify(item.address, block)) {
-      ++i;
-      continue;
-    }
-    ++stats_.checksum_errors;
-    const uint64_t local = local_index_.find(item.lba);
-    bool rescued = false;
-    if (local != BlockIndex::kNone && is_shipped(local)) {
-      // Shipped and newest: the same version.
-      log::SegmentSpace& space = pool_.space();
-      const log::SegmentSpace::Pin pin(space, space.segment_of(local));
-      const IoStatus status = co_await space.device().read(space.device_offset(local), block);
-      rescued = status == IoStatus::ok && space.verify(local, block) &&
-                cloud_index_.find(item.lba) == item.address;
-    }
-    if (rescued) {
-      ++i;
-      continue;
-    }
-    log_error("disk {}: block {} is lost: its copy in the cloud log is damaged", name(),
-              item.lba.value);
-    ++stats_.lost_blocks;
-    if (cloud_index_.erase_if(item.lba, item.address))
-      cloud_extents_.set(item.lba, 1, ExtentKind::lost, cloud_space_->seq(item.address));
-    items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
-  }
   co_return true;
 }
 

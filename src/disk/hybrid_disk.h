@@ -318,7 +318,12 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   void add_unknown(ShipBatch& batch, log::LogPosition end, Seq seq);
 
   // applier.cc
-  struct ApplyItem;
+  /// A block of the segment that is the cloud layer's newest.
+  struct ApplyItem {
+    Lba lba;
+    log::BlockAddress address = 0;
+    uint32_t offset_blocks = 0;  // in the segment's bytes
+  };
   struct ApplyWork;
   Task<void> run_applier();
   bool apply_wanted() const;
@@ -330,11 +335,18 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   ApplyWork gather_apply_work(const log::LogStream::ChainSegment& segment,
                               const log::SegmentContent& content) const;
   Task<bool> apply_data(const log::LogStream::ChainSegment& segment, std::vector<ApplyItem>& items);
-  Task<bool> read_for_apply(const log::LogStream::ChainSegment& segment,
-                            std::vector<ApplyItem>& items, std::span<std::byte> bytes);
   Task<bool> write_runs(const std::vector<ApplyItem>& items, std::span<const std::byte> bytes);
   Task<void> write_member(IoGroup& group, uint64_t offset, std::span<iovec> blocks);
   Task<bool> apply_zeroes(const std::vector<log::Entry>& zeroes);
+
+  // apply_read.cc
+  Task<bool> read_for_apply(const log::LogStream::ChainSegment& segment,
+                            std::vector<ApplyItem>& items, std::span<std::byte> bytes);
+  Task<void> read_from_pool(const std::vector<ApplyItem>& items, std::span<std::byte> bytes,
+                            std::span<uint8_t> good);
+  Task<bool> read_missing(const log::LogStream::ChainSegment& segment,
+                          const std::vector<ApplyItem>& items, std::span<const uint8_t> good,
+                          std::span<std::byte> bytes);
 
   // cloud_trim.cc
   bool on_its_way_to_cloud(Lba lba, uint64_t count);
