@@ -23,7 +23,7 @@ namespace {
 constexpr float kPatience = 3;
 /// ... within these bounds.
 constexpr TimeNs kMinWaitNs = kMillisecond;
-constexpr TimeNs kMaxWaitNs = 20 * kMillisecond;
+constexpr TimeNs kMaxWaitNs = 100 * kMillisecond;
 
 /// Largest read that goes to the other tier, and memory for all of a disk.
 constexpr uint64_t kMaxReadBlocks = 256;
