@@ -25,6 +25,9 @@ struct CloudSnapshot {
   SuperBytes super;      ///< as it was when the snapshot was ordered
 };
 
+/// That the volume `where` has no snapshot of that name, and what shows those that it has.
+Error no_such_snapshot(const std::string& where, const std::string& name);
+
 class CloudSnapshots {
  public:
   virtual ~CloudSnapshots() = default;

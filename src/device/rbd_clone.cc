@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "device/cloud_snapshots.h"
 #include "device/rbd_cloud_volume.h"
 #include "device/rbd_cluster.h"
 #include "device/rbd_create.h"
@@ -122,9 +123,7 @@ Result<SuperBytes> begin_now(const RbdAddress& from, const std::string& snapshot
   const auto record = cluster.read_snapshot(base.value().id, snapshot);
   if (!record) return record.error();
   if (!record.value() || !record.value()->complete)
-    return Error{Errc::not_found,
-                 fmt::format("{}: there is no snapshot {}; latte snapshot list shows what there is",
-                             from.to_string(), snapshot)};
+    return no_such_snapshot(from.to_string(), snapshot);
   const Result<void> accepted = accept(record.value()->super.bytes);
   if (!accepted) return accepted.error();
   const Result<void> clear = clear_places(cluster, from);

@@ -90,9 +90,7 @@ Result<void> RbdImages::expect_owner() const {
 }
 
 Error RbdImages::no_snapshot(const std::string& name) const {
-  return Error{Errc::not_found,
-               fmt::format("{}: there is no snapshot {}; latte snapshot list shows what there is",
-                           cluster_.address().to_string(), name)};
+  return no_such_snapshot(cluster_.address().to_string(), name);
 }
 
 /// What is known of a snapshot, to the disk's owner.

@@ -38,11 +38,7 @@ Task<Result<log::CloudSuper>> find_super(CloudSnapshots& service, const log::Clo
   const auto& all = listed.value();
   const auto found = std::find_if(all.begin(), all.end(),
                                   [&](const CloudSnapshot& one) { return one.name == snapshot; });
-  if (found == all.end())
-    co_return Error{Errc::not_found,
-                    fmt::format("{}: there is no snapshot {}; latte snapshot list shows what there "
-                                "is",
-                                where, snapshot)};
+  if (found == all.end()) co_return no_such_snapshot(where, snapshot);
   const auto super = log::parse_cloud_super(found->super, where + ", snapshot " + snapshot);
   if (super && super.value().disk_id != disk.disk_id)
     co_return Error{Errc::damaged,

@@ -80,7 +80,7 @@ Task<Result<void>> SimSnapshots::remove(std::string name) {
   const auto asked = co_await ask_as_owner();
   if (!asked) co_return asked;
   if (volume_.cloud().snapshots().erase(name) == 0)
-    co_return Error{Errc::not_found, volume_.name() + ": there is no snapshot " + name};
+    co_return no_such_snapshot(volume_.name(), name);
   co_return Result<void>();
 }
 
@@ -89,8 +89,7 @@ Task<Result<void>> SimSnapshots::roll_back(std::string name, RollBackProgress pr
   auto asked = co_await ask_as_owner();
   if (!asked) co_return asked;
   auto& snapshots = volume_.cloud().snapshots();
-  if (!snapshots.contains(name))
-    co_return Error{Errc::not_found, volume_.name() + ": there is no snapshot " + name};
+  if (!snapshots.contains(name)) co_return no_such_snapshot(volume_.name(), name);
   const SimSnapshot kept = snapshots[name];
   const uint64_t total = (kept.base.size() + kept.log.size()) * kBlockBytes;
   uint64_t done = 0;
