@@ -79,19 +79,18 @@ double warm_decision_ns(Dispatcher& dispatcher, const SvmWeights& weights) {
   return each;
 }
 
-/// Median of single decisions whose lines have just been flushed from all
-/// caches; the clock's own cost is taken off.
-double cold_decision_ns(Dispatcher& dispatcher, const SvmWeights& weights) {
+/// Median of what `act` takes after `flush`; the clock's own cost is taken off.
+template <typename Flush, typename Act>
+double cold_ns(Flush flush, Act act) {
   std::vector<double> times;
   std::vector<double> clocks;
   float sum = 0;
   for (int i = 0; i < kColdDecisions; ++i) {
-    flush_lines(&dispatcher.state(), sizeof(DispatchState));
-    flush_lines(&weights, sizeof(weights));
+    flush();
     // The clock's own page and code are warm, as the reactor's are.
     (void)now_ns();
     const double start = now_ns();
-    sum += decide(dispatcher.state(), weights, some_io(i + 100));
+    sum += act(i);
     const double end = now_ns();
     times.push_back(end - start);
     clocks.push_back(now_ns() - end);
@@ -102,6 +101,22 @@ double cold_decision_ns(Dispatcher& dispatcher, const SvmWeights& weights) {
     return of[of.size() / 2];
   };
   return median(times) - median(clocks);
+}
+
+/// A decision whose lines have just been flushed from all caches.
+double cold_decision_ns(Dispatcher& dispatcher, const SvmWeights& weights) {
+  return cold_ns(
+      [&] {
+        flush_lines(&dispatcher.state(), sizeof(DispatchState));
+        flush_lines(&weights, sizeof(weights));
+      },
+      [&](int i) { return decide(dispatcher.state(), weights, some_io(i + 100)); });
+}
+
+/// A single line that is in no cache: what any cold decision takes at least.
+double cold_line_ns(const SvmWeights& weights) {
+  const volatile float* line = weights.weights[0].data();
+  return cold_ns([&] { flush_lines(&weights, kLineBytes); }, [&](int) { return *line; });
 }
 
 /// begin() of one I/O and end() of another, by `begin` and `end`.
@@ -148,6 +163,7 @@ int run(const Options& options) {
               kTiers * (sizeof(KindHistory) + sizeof(TierQueue)));
   const double warm = warm_decision_ns(dispatcher, weights);
   const double cold = cold_decision_ns(dispatcher, weights);
+  std::printf("a line of memory with a cold cache: %.1f ns\n", cold_line_ns(weights));
   std::printf(
       "decision (inputs and dot product): %.1f ns warm, %.1f ns with a "
       "cold cache\n",
