@@ -186,6 +186,16 @@ void NbdLink::poll_more() {
   if ((direction & LIBNBD_AIO_DIRECTION_WRITE) != 0) poll(watch_->writable, POLLOUT);
 }
 
+/// Lets libnbd read. If there turns out to be nothing - a poll may say otherwise - libnbd 1.14
+/// stays at the start of a reply, and sends nothing that is asked of it until one comes; with
+/// nothing under way none ever comes. Reading again makes it ready.
+void NbdLink::read_replies() {
+  (void)nbd_aio_notify_read(handle_);
+  if (up_ && nbd_aio_is_processing(handle_) == 1 &&
+      nbd_aio_get_direction(handle_) == LIBNBD_AIO_DIRECTION_READ)
+    (void)nbd_aio_notify_read(handle_);
+}
+
 void NbdLink::on_poll(UringOp* op, int result) {
   auto* polled = static_cast<PollOp*>(op);
   NbdLink& link = *polled->link;
@@ -197,7 +207,7 @@ void NbdLink::on_poll(UringOp* op, int result) {
   const unsigned direction = nbd_aio_get_direction(link.handle_);
   // An error or hang-up wakes both; libnbd learns of it by reading or writing.
   if (result > 0 && reading && (direction & LIBNBD_AIO_DIRECTION_READ) != 0)
-    (void)nbd_aio_notify_read(link.handle_);
+    link.read_replies();
   else if (result > 0 && !reading && (direction & LIBNBD_AIO_DIRECTION_WRITE) != 0)
     (void)nbd_aio_notify_write(link.handle_);
   link.after_call();

@@ -62,6 +62,7 @@ class NbdLink final : public Session {
   void retire_watch();
   void poll_more();
   void poll(PollOp& op, short events);
+  void read_replies();
   void after_call();
   void lose();
   void close_handle();
