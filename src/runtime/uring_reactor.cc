@@ -200,14 +200,12 @@ void UringReactor::run() {
 bool UringReactor::take_turn() {
   turn_time_ns_ = 0;
   turn_events_ = mailbox_.drain(kMessagesPerTurn);
-  bool worked = turn_events_ > 0;
   if (next_deadline(kNever) != kNever) fire_timers(now());
-  worked |= run_turn(kResumesPerTurn);
+  const bool ran = run_turn(kResumesPerTurn);
   // One that is going to sleep submits together with that: one system call instead of two.
   if (idle_.polls() || has_ready()) enter_kernel();
-  const size_t completions = reap(true);
-  turn_events_ += completions;
-  return worked || completions > 0 || has_ready();
+  turn_events_ += reap(true);
+  return ran || turn_events_ > 0 || has_ready();
 }
 
 void UringReactor::enter_kernel() {
