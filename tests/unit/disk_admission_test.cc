@@ -22,12 +22,7 @@ class ColdDisk : public DiskRig {
       EXPECT_EQ(write(i * kB, filled(kB, value(i))), IoStatus::ok);
     Progress progress;
     EXPECT_TRUE(run(disk().drain(&progress)).ok());
-    kill(true);
-    make_drive();
-    boot();
-    std::string report;
-    EXPECT_TRUE(run(host().take_over(options(), volume(), &report)).ok());
-    EXPECT_TRUE(attach().ok());
+    move_to_another_host(*this);
   }
   static int value(uint64_t block) { return static_cast<int>(block + 1); }
 

@@ -1,4 +1,4 @@
-// What the applier reads, and what it leaves to the next owner.
+// What the applier reads: from the pool what the pool has, from the cloud what it has not.
 #include "disk_test_support.h"
 
 namespace latte::test {
@@ -19,14 +19,6 @@ void write_blocks(DiskRig& rig) {
 void expect_blocks(DiskRig& rig) {
   for (uint64_t i = 0; i < kBlocks; ++i)
     EXPECT_EQ(rig.read(i * 2 * kB, kB), filled(kB, static_cast<int>(i))) << i;
-}
-
-void move_to_another_host(DiskRig& rig) {
-  rig.kill(true);
-  rig.make_drive();
-  rig.boot();
-  ASSERT_TRUE(rig.run(rig.host().take_over(rig.options(), rig.volume(), nullptr)).ok());
-  ASSERT_TRUE(rig.attach().ok());
 }
 
 uint64_t cloud_read_bytes(DiskRig& rig) {

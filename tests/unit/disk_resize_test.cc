@@ -24,15 +24,6 @@ void start_again(DiskRig& rig, bool power) {
   ASSERT_TRUE(attached.ok()) << attached.error().message;
 }
 
-void move_to_another_host(DiskRig& rig) {
-  rig.kill(true);
-  rig.make_drive();
-  rig.boot();
-  std::string report;
-  ASSERT_TRUE(rig.run(rig.host().take_over(rig.options(), rig.volume(), &report)).ok());
-  ASSERT_TRUE(rig.attach().ok());
-}
-
 TEST(Resize, WhatADiskGainsReadsAsZeroesAndTakesData) {
   auto rig = make_rig();
   ASSERT_EQ(rig.write(kSize - kB, filled(kB, 3)), IoStatus::ok);

@@ -181,4 +181,14 @@ class DiskRig {
   HybridDisk* disk_ = nullptr;
 };
 
+/// The host is lost with its drive; another takes the disk over.
+inline void move_to_another_host(DiskRig& rig) {
+  rig.kill(true);
+  rig.make_drive();
+  rig.boot();
+  std::string report;
+  ASSERT_TRUE(rig.run(rig.host().take_over(rig.options(), rig.volume(), &report)).ok());
+  ASSERT_TRUE(rig.attach().ok());
+}
+
 }  // namespace latte::test
