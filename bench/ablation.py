@@ -18,7 +18,7 @@ import os
 import subprocess
 import tempfile
 
-# A trace and how many times faster than its own pace it is run: so that the cloud is busy and keeps up.
+# A trace and how many times faster than its own pace it is run: so that the cloud is busy. It keeps up but for the first.
 TRACES = (("cloudphysics_w_sample", 20), ("arc_P2", 4), ("blkreplay_webserver2", 20))
 READS, WRITES = "arc_P2", "blkreplay_mysql"
 WRITES_PACE = 5  # of the composed traces: the writers' own pace times this

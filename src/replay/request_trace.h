@@ -27,6 +27,7 @@ struct RequestTrace {
   uint64_t size_bytes = 0;       ///< of a disk that holds them all
   uint64_t footprint_bytes = 0;  ///< different blocks it reads or writes
 };
+
 /// What the requests themselves would ask of a cloud volume, at `speed` times their pace.
 std::vector<CloudSecond> direct_demand(const RequestTrace& trace, double speed);
 
