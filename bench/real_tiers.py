@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Reads from both tiers, by dispatcher, on real files.
 
-  bench/real_tiers.py --latte build/release/latte --dir DIR --what curve|interference [--seconds 8]
+  bench/real_tiers.py --latte build/release/latte --dir DIR --what curve|interference|stream [--seconds 8]
 
 A tenth of the disk is written and drained, so that both tiers have it.
 
@@ -12,6 +12,8 @@ has. `to be had` is the least of both rates together and what the cloud allows f
 
 interference: latency of 4 KiB reads of what both have, 8 under way, while another process writes to the pool's drive in
 bursts. The cloud is nbdkit on files in memory that answers after 1 ms.
+
+stream: one reader, in order, of what only the cloud has, with read-ahead and without; the same cloud.
 
 Needs root, nbdkit and fio.
 """
@@ -43,6 +45,7 @@ name = "db"
 size = "{disk_mib}MiB"
 cloud = "nbd+unix:///base?socket={dir}/cloud.sock&log=log"
 dispatcher = "{dispatcher}"
+read_ahead = "{read_ahead}"
 nbd = "unix:db.sock"
 [control]
 socket = "ctl"
@@ -102,7 +105,7 @@ def read_rate(directory, hits, seconds):
 
 
 @contextlib.contextmanager
-def served(args, dispatcher, exports_in, *cloud):
+def served(args, dispatcher, exports_in, *cloud, read_ahead="4MiB"):
     """A disk with a warm part; gives (its directory, the server, the pool)."""
     with tempfile.TemporaryDirectory(dir=args.dir) as directory, contextlib.ExitStack() as cleanup:
         exports = cleanup.enter_context(tempfile.TemporaryDirectory(dir=exports_in or directory))
@@ -113,7 +116,7 @@ def served(args, dispatcher, exports_in, *cloud):
         config = os.path.join(directory, "latte.toml")
         with open(config, "w", encoding="utf-8") as out:
             out.write(CONFIG.format(pool=pool.device, pool_mib=POOL_MIB, disk_mib=DISK_MIB, dir=directory,
-                                    dispatcher=dispatcher))
+                                    dispatcher=dispatcher, read_ahead=read_ahead))
         run(args.latte, "create", "-c", config)
         server = Server(args.latte, config, subprocess.DEVNULL)
         cleanup.callback(server.kill)
@@ -166,17 +169,37 @@ def interference(args):
               f"{cloud_bytes / MIB:12.0f} MiB", flush=True)
 
 
+def stream(args):
+    print(f"{'read-ahead':>10}{'block':>7}{'MiB/s':>8}{'mean us':>9}{'cloud requests a MiB':>22}")
+    for read_ahead in ("none", "4MiB"):
+        with served(args, "local", "/dev/shm", "--filter=delay", "rdelay=1ms", read_ahead=read_ahead) as (
+                directory, server, _):
+            for block in ("4k", "16k", "128k"):
+                before = server.status()["disks"][0]["cloud"]
+                warm = DISK_MIB * WARM_PERCENT // 100
+                text = run("fio", "--name=x", "--ioengine=nbd", f"--uri=nbd+unix:///db?socket={directory}/db.sock",
+                           "--rw=read", f"--bs={block}", f"--offset={warm}m", f"--size={DISK_MIB - warm}m",
+                           "--time_based", f"--runtime={args.seconds}", "--output-format=json")
+                result = json.loads(text[text.index("{"):])["jobs"][0]["read"]
+                requests = server.status()["disks"][0]["cloud"]["reads"] - before["reads"]
+                print(f"{read_ahead:>10}{block:>7}{result['bw'] / 1024:8.0f}{result['clat_ns']['mean'] / 1e3:9.0f}"
+                      f"{requests * MIB / result['io_bytes']:22.1f}", flush=True)
+
+
+BENCHES = {"curve": curve, "interference": interference, "stream": stream}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latte", required=True)
     parser.add_argument("--dir", default=None, help="where to work; a short path")
-    parser.add_argument("--what", choices=("curve", "interference"), required=True)
+    parser.add_argument("--what", choices=tuple(BENCHES), required=True)
     parser.add_argument("--local-mib", type=int, default=150)
     parser.add_argument("--cloud-mib", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=8)
     args = parser.parse_args()
-    (curve if args.what == "curve" else interference)(args)
+    BENCHES[args.what](args)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ enum class Planted {
   dispatch_unchecked,
   snapshot_without_hold,
   roll_back_unmarked,
+  stale_read_ahead,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -73,6 +74,7 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::dispatch_unchecked, std::string_view("dispatch_unchecked")},
     std::pair{Planted::snapshot_without_hold, std::string_view("snapshot_without_hold")},
     std::pair{Planted::roll_back_unmarked, std::string_view("roll_back_unmarked")},
+    std::pair{Planted::stale_read_ahead, std::string_view("stale_read_ahead")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

@@ -21,10 +21,12 @@ namespace {
 
 constexpr uint64_t kMinPoolSegmentBytes = 64u << 10;
 constexpr uint64_t kMaxPoolSegmentBytes = 64u << 20;
-constexpr uint64_t kMaxDeviceBytes = INT64_MAX;  // the kernel's
+constexpr uint64_t kMaxReadAheadBytes = 16u << 20;  // what a disk keeps
+constexpr uint64_t kMaxDeviceBytes = INT64_MAX;     // the kernel's
 // Keys that a disk without a cloud side can't have.
-constexpr std::array<std::string_view, 7> kCloudKeys = {
-    "cloud", "durability", "dispatcher", "max_lag", "cloud_log_size", "cloud_limits", "advisor"};
+constexpr std::array<std::string_view, 8> kCloudKeys = {
+    "cloud",   "durability",     "dispatcher",   "read_ahead",
+    "max_lag", "cloud_log_size", "cloud_limits", "advisor"};
 constexpr std::array<std::pair<std::string_view, Polling>, 3> kPollings = {{
     {"adaptive", Polling::adaptive},
     {"always", Polling::always},
@@ -171,6 +173,7 @@ class Parser : private ConfigReader {
         {"vhost_queues", false, [&](auto& n, auto& k) { return read_queues(n, k, disk); }},
         {"durability", false, [&](auto& n, auto& k) { return read_durability(n, k, disk); }},
         {"dispatcher", false, [&](auto& n, auto& k) { return read_dispatcher(n, k, disk); }},
+        {"read_ahead", false, [&](auto& n, auto& k) { return read_ahead(n, k, disk.options); }},
         {"max_lag", false, [&](auto& n, auto& k) { return read_lag(n, k, disk.options); }},
         {"cloud_log_size", false, [&](auto& n, auto& k) { return read_log_size(n, k, disk); }},
         {"cloud_limits", false, table([&](auto& t, auto& k) {
@@ -267,6 +270,19 @@ class Parser : private ConfigReader {
     if (!mode) return fail(node, key, "is not allowed; write \"local\", \"wait\" or \"svm\"");
     disk.options.dispatch.mode = *mode;
     return true;
+  }
+  bool read_ahead(const toml::node& node, const std::string& key, DiskOptions& options) {
+    uint64_t& window = options.read_ahead.window_bytes;
+    std::string value;
+    if (node.is_string() && text(value)(node, key) && value == "none") {
+      window = 0;
+      return true;
+    }
+    if (!size(window, kBlockBytes)(node, key)) return false;
+    if (window <= kMaxReadAheadBytes) return true;
+    return fail(
+        node, key,
+        fmt::format("is too large; at most {}, or \"none\"", format_size(kMaxReadAheadBytes)));
   }
   bool read_lag(const toml::node& node, const std::string& key, DiskOptions& options) {
     std::string value;

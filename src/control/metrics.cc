@@ -163,6 +163,12 @@ constexpr Metric kMetrics[] = {
     hybrid_metric(
         "latte_disk_missed_block_bytes_total", "counter", "bytes", kMissed,
         [](Facts, Disk d) { return blocks(d.stream_blocks); }, "fate=\"stream\""),
+    hybrid_metric("latte_disk_read_ahead_bytes_total", "counter", "bytes",
+                  "Bytes fetched from the cloud ahead of sequential streams",
+                  [](Facts, Disk d) { return blocks(d.ahead_blocks); }),
+    hybrid_metric("latte_disk_read_ahead_served_bytes_total", "counter", "bytes",
+                  "Of them, bytes that clients then asked for",
+                  [](Facts, Disk d) { return blocks(d.ahead_served_blocks); }),
     hybrid_metric("latte_disk_checksum_errors_total", "counter", "blocks",
                   "Blocks whose checksum did not match when they were read",
                   [](Facts, Disk d) { return count(d.checksum_errors); }),

@@ -178,6 +178,9 @@ Json disk_json(const StatusSnapshot& snapshot, const DiskFacts& facts, const Dis
   json["admission"] = {{"admitted_bytes", disk.admitted_blocks * kBlockBytes},
                        {"refused_bytes", disk.unadmitted_blocks * kBlockBytes},
                        {"stream_bytes", disk.stream_blocks * kBlockBytes}};
+  json["read_ahead"] = {{"window_bytes", facts.options.read_ahead.window_bytes},
+                        {"fetched_bytes", disk.ahead_blocks * kBlockBytes},
+                        {"served_bytes", disk.ahead_served_blocks * kBlockBytes}};
   json["checksum_errors"] = disk.checksum_errors;
   json["lost_bytes"] = disk.lost_blocks * kBlockBytes;
   json["throttled_seconds"] = static_cast<double>(disk.throttled_ns) / kNsPerSecond;

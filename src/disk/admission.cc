@@ -41,14 +41,18 @@ struct HybridDisk::Copy {
   log::Append append;
 };
 
-/// Streams pass by, and so does what no policy asks for.
-HybridDisk::Keep HybridDisk::keep_of(const IoRequest& request) {
+/// A client reads: may what it misses become copies? Streams pass by, and so does what no policy
+/// asks for; what a stream is about to read is fetched then.
+HybridDisk::Keep HybridDisk::see_read(const IoRequest& request) {
   const policy::Admission& admission = pool_.admission();
-  if (admission.mode() == policy::AdmissionMode::none) return Keep::no;
+  const bool none = admission.mode() == policy::AdmissionMode::none;
+  if (!none && !admission.streams_pass_by()) return Keep::if_worth;
   const uint64_t first = request.offset / kBlockBytes;
   const uint64_t end = (request.offset + request.length + kBlockBytes - 1) / kBlockBytes;
-  const bool in_stream = streams_.observe(Lba(first), end - first);
-  return in_stream && admission.streams_pass_by() ? Keep::pass_by : Keep::if_worth;
+  const auto seen = streams_.observe(Lba(first), end - first);
+  if (seen.stream) read_ahead(seen);
+  if (none) return Keep::no;
+  return seen.stream ? Keep::pass_by : Keep::if_worth;
 }
 
 /// Is there room and time for copies, or do clients' data need both?

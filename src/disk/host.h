@@ -20,6 +20,7 @@
 #include "log/log_format.h"
 #include "log/segment_reader.h"
 #include "policy/admission.h"
+#include "policy/stream_detector.h"
 #include "policy/tier_chooser.h"
 #include "runtime/block_device.h"
 #include "runtime/reactor.h"
@@ -36,12 +37,19 @@ enum class Durability : uint8_t {
 /// No bound on the lag: absorb until the pool is full.
 inline constexpr TimeNs kNoLagLimit = INT64_MAX;
 
+/// What sequential streams are about to read, fetched from the cloud into memory.
+struct ReadAheadOptions {
+  uint64_t window_bytes = 4u << 20;  ///< at most so far ahead of a stream; 0 = not at all
+  uint64_t stream_blocks = policy::StreamDetector::kLeastBlocks;  ///< what makes a stream
+};
+
 struct DiskOptions {
   std::string name;         ///< unique on the host, at most kMaxDiskNameBytes
   uint64_t size_bytes = 0;  ///< multiple of kBlockBytes
   Durability durability = Durability::local;
   TimeNs max_lag_ns = 2 * kSecond;
-  DispatchOptions dispatch;    ///< of reads whose blocks both tiers have
+  DispatchOptions dispatch;  ///< of reads whose blocks both tiers have
+  ReadAheadOptions read_ahead{};
   CloudLimits cloud_limits{};  ///< of what the disk asks of its cloud volume while it is attached
 };
 inline constexpr size_t kMaxDiskNameBytes = 63;

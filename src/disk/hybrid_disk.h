@@ -23,6 +23,7 @@
 // Thread rule: one reactor, the host's. Limits: named in the .cc files.
 #pragma once
 
+#include <array>
 #include <bitset>
 #include <cstdint>
 #include <deque>
@@ -170,6 +171,13 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   Task<bool> read_other_tier(Run local, Run cloud, DispatchTicket ticket, std::span<std::byte> out);
   Task<void> fetch_other_tier(std::shared_ptr<OtherTier> read);
 
+  struct Ahead;  // read_ahead.cc
+  /// How far a stream has been read ahead, and how far ahead of its reader it is to be.
+  struct AheadWindow {
+    uint64_t end = 0;
+    uint64_t blocks = 0;
+  };
+
   // admission.cc
 
   /// Several device requests that make up one operation.
@@ -261,10 +269,21 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   Task<IoStatus> read_local(Run run, std::span<std::byte> out, Keep keep);
   Task<IoStatus> read_cloud(Run run, std::span<std::byte> out);
   Task<void> read_member(IoGroup& group, Run run, std::span<std::byte> out, Keep keep);
+  Task<IoStatus> read_in_order(Lba lba, std::span<std::byte> out, Keep keep);
   bool is_shipped(log::BlockAddress local_address) const;
 
+  // read_ahead.cc
+  void read_ahead(const policy::StreamDetector::Sighting& seen);
+  Task<void> fetch_ahead(std::shared_ptr<Ahead> piece);
+  std::shared_ptr<Ahead> piece_at(Lba lba);
+  Task<IoStatus> read_piece(std::shared_ptr<Ahead> piece, Run run, std::span<std::byte> out,
+                            Keep keep);
+  void widen_window(Lba lba);
+  void drop_old_pieces();
+  void drop_pieces(Lba lba, uint64_t count);
+
   // admission.cc
-  Keep keep_of(const IoRequest& request);
+  Keep see_read(const IoRequest& request);
   std::unique_ptr<Fetch> begin_fetch(const Run& run);
   void end_fetch(std::unique_ptr<Fetch> fetch);
   void overtake_fetches(Lba lba, uint64_t count);
@@ -450,8 +469,10 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   WaitQueue cloud_progress_;  // contiguous_seq() rose, or the cloud log got room, or failure
   WaitQueue apply_work_;
   policy::StreamDetector streams_;
-  uint64_t fetch_bytes_ = 0;      // held by fetches
-  IntrusiveList<Fetch> fetches_;  // under way, queued or being written as copies
+  std::array<AheadWindow, policy::StreamDetector::kStreams> ahead_windows_;
+  std::vector<std::shared_ptr<Ahead>> ahead_;  // what was read ahead, or is being
+  uint64_t fetch_bytes_ = 0;                   // held by fetches
+  IntrusiveList<Fetch> fetches_;               // under way, queued or being written as copies
   std::deque<std::unique_ptr<Fetch>> admit_queue_;
   WaitQueue admit_work_;          // wakes the admitter
   uint64_t evacuated_order_ = 0;  // segments of the pool up to here are gone, or going

@@ -86,15 +86,22 @@ Task<IoStatus> HybridDisk::read_blocks(Lba lba, std::span<std::byte> out, Keep k
 
 Task<void> HybridDisk::read_member(IoGroup& group, Run run, std::span<std::byte> out, Keep keep) {
   // Spawned tasks start a little later: look again, in case the blocks have moved since.
-  IoStatus status = IoStatus::ok;
-  for (uint64_t at = 0; at < run.count && status == IoStatus::ok;) {
-    Run now = resolve(run.lba + at, run.count - at);
-    status = co_await read_run(now, out.subspan(at * kBlockBytes, now.count * kBlockBytes), keep);
-    at += now.count;
-  }
+  const IoStatus status = co_await read_in_order(run.lba, out, keep);
   if (status != IoStatus::ok) group.status = status;
   --group.running;
   group.ended.notify_all();
+}
+
+/// One stretch after the other, each where it is when its turn comes.
+Task<IoStatus> HybridDisk::read_in_order(Lba lba, std::span<std::byte> out, Keep keep) {
+  const uint64_t count = out.size() / kBlockBytes;
+  IoStatus status = IoStatus::ok;
+  for (uint64_t at = 0; at < count && status == IoStatus::ok;) {
+    const Run now = resolve(lba + at, count - at);
+    status = co_await read_run(now, out.subspan(at * kBlockBytes, now.count * kBlockBytes), keep);
+    at += now.count;
+  }
+  co_return status;
 }
 
 Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep) {
@@ -111,6 +118,8 @@ Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep
     case Run::Source::base:
       break;
   }
+  if (std::shared_ptr<Ahead> piece = piece_at(run.lba))
+    co_return co_await read_piece(std::move(piece), run, out, keep);
   stats_.read_miss_blocks += run.count;
   if (keep == Keep::pass_by) stats_.stream_blocks += run.count;
   std::unique_ptr<Fetch> fetch = keep == Keep::if_worth ? begin_fetch(run) : nullptr;

@@ -68,6 +68,7 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
       ship_work_(reactor),
       cloud_progress_(reactor),
       apply_work_(reactor),
+      streams_(options_.read_ahead.stream_blocks),
       admit_work_(reactor) {
   info_.name = options_.name;
   info_.size_bytes = super.size_bytes;
@@ -188,7 +189,7 @@ Task<void> HybridDisk::run_zero(IoRequest& request) {
 Task<void> HybridDisk::run_read(IoRequest& request) {
   const TimeNs start_ns = reactor_.now();
   IoStatus status = IoStatus::ok;
-  const Keep keep = keep_of(request);
+  const Keep keep = see_read(request);
   if (aligned(request)) {
     const std::span<std::byte> out(static_cast<std::byte*>(request.iov[0].iov_base),
                                    request.length);

@@ -59,9 +59,11 @@ struct DiskStats {
   uint64_t admitted_blocks = 0;      ///< copied into the pool because reads missed them
   uint64_t unadmitted_blocks = 0;  ///< worth a copy, but clients' data, memory or budget came first
   uint64_t stream_blocks = 0;      ///< missed by sequential streams, which pass the pool by
-  uint64_t checksum_errors = 0;    ///< blocks whose CRC did not match when read
-  uint64_t lost_blocks = 0;        ///< blocks whose only copy is gone
-  uint64_t throttled_ns = 0;       ///< sum of waits put on writers by back-pressure
+  uint64_t ahead_blocks = 0;       ///< fetched from the cloud ahead of a stream
+  uint64_t ahead_served_blocks = 0;  ///< of them: what clients then asked for
+  uint64_t checksum_errors = 0;      ///< blocks whose CRC did not match when read
+  uint64_t lost_blocks = 0;          ///< blocks whose only copy is gone
+  uint64_t throttled_ns = 0;         ///< sum of waits put on writers by back-pressure
   Histogram read_latency;
   Histogram write_latency;
   TimeNs cloud_waiting_ns = 0;          ///< since when the oldest request to it has no answer

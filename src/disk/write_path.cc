@@ -60,6 +60,7 @@ void HybridDisk::take_seq(PendingSeq& pending) {
   ++next_seq_;
   pending_seqs_.push_back(pending);
   if (!planted(Planted::admit_stale_fetch)) overtake_fetches(pending.lba, pending.count);
+  drop_pieces(pending.lba, pending.count);
 }
 
 /// Is a write to any of these blocks in the pool's log already (or, if `direct_too`, in the

@@ -4,7 +4,12 @@
 
 namespace latte::policy {
 
-bool StreamDetector::observe(Lba lba, uint64_t count) {
+StreamDetector::Sighting StreamDetector::sighting(const Stream& stream) const {
+  return {stream.blocks >= least_blocks_, static_cast<size_t>(&stream - streams_.data()),
+          Lba(stream.next)};
+}
+
+StreamDetector::Sighting StreamDetector::observe(Lba lba, uint64_t count) {
   ++reads_;
   const uint64_t end = lba.value + count;
   Stream* oldest = &streams_.front();
@@ -18,10 +23,10 @@ bool StreamDetector::observe(Lba lba, uint64_t count) {
       stream.next = end;
     }
     stream.used = reads_;
-    return stream.blocks >= kLeastBlocks;
+    return sighting(stream);
   }
   *oldest = Stream{end, count, reads_};
-  return count >= kLeastBlocks;
+  return sighting(*oldest);
 }
 
 }  // namespace latte::policy

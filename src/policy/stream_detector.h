@@ -20,11 +20,20 @@ class StreamDetector {
  public:
   static constexpr size_t kStreams = 16;
   static constexpr uint64_t kSlackBlocks = 128;
-  /// A stream is one from so many blocks on (1 MiB).
+  /// A stream is one from so many blocks on (1 MiB), unless told otherwise.
   static constexpr uint64_t kLeastBlocks = 256;
 
-  /// A client reads `count` blocks (at least 1) at `lba`: true if that belongs to a stream.
-  bool observe(Lba lba, uint64_t count);
+  struct Sighting {
+    bool stream = false;  ///< the read belongs to one
+    size_t number = 0;    ///< of it, below kStreams; another stream can get the number later
+    Lba next{};           ///< the block behind all that it has read
+  };
+
+  /// `least_blocks`: how long a stream is before it counts as one.
+  explicit StreamDetector(uint64_t least_blocks = kLeastBlocks) : least_blocks_(least_blocks) {}
+
+  /// A client reads `count` blocks (at least 1) at `lba`.
+  Sighting observe(Lba lba, uint64_t count);
 
  private:
   struct Stream {
@@ -32,6 +41,9 @@ class StreamDetector {
     uint64_t blocks = 0;  // read so far; 0: unused
     uint64_t used = 0;    // when, in reads
   };
+  Sighting sighting(const Stream& stream) const;
+
+  uint64_t least_blocks_;
   std::array<Stream, kStreams> streams_{};
   uint64_t reads_ = 0;
 };

@@ -39,6 +39,7 @@ struct Options {
   std::string dispatch = "any";
   std::string rereads = "any";
   std::string snapshots = "any";
+  std::string read_ahead = "any";
   std::string seed_file;
   bool trace = false;
   bool fresh = false;
@@ -79,10 +80,11 @@ struct Search {
   Use dispatch = Use::any;
   Use rereads = Use::any;
   Use snapshots = Use::any;
+  Use read_ahead = Use::any;
 
   RunOptions run_at(uint64_t index) const {
-    return listed.empty() ? RunOptions{first + index, fence,     admission, dispatch,
-                                       rereads,       snapshots, false,     spared}
+    return listed.empty() ? RunOptions{first + index, fence,      admission, dispatch, rereads,
+                                       snapshots,     read_ahead, false,     spared}
                           : listed[index];
   }
   /// REQUIRES: the seed is one of this search.
@@ -287,6 +289,7 @@ int run_many(const Options& options) {
   search.dispatch = use_named(options.dispatch);
   search.rereads = use_named(options.rereads);
   search.snapshots = use_named(options.snapshots);
+  search.read_ahead = use_named(options.read_ahead);
   const auto start = WallClock::now();
   uint64_t runs = 0, operations = 0;
   const uint64_t failures = run_search(search, options.jobs, &runs, &operations);
@@ -312,6 +315,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--dispatch", options.dispatch, "none, or any (the seed says which)");
   app.add_option("--rereads", options.rereads, "none, or any (the seed says whether)");
   app.add_option("--snapshots", options.snapshots, "none, or any (the seed says whether)");
+  app.add_option("--read-ahead", options.read_ahead, "none, or any (the seed says whether)");
   app.add_option("--plant", options.plant, "Planted bug to run with");
   app.add_flag("--plants", options.all_plants, "Hunt every planted bug; all must be found");
   app.add_flag("--fresh", options.fresh, "First seed from the clock");
@@ -339,6 +343,7 @@ int main_checked(int argc, char** argv) {
                        use_named(options.dispatch),
                        use_named(options.rereads),
                        use_named(options.snapshots),
+                       use_named(options.read_ahead),
                        options.trace,
                        options.spared};
   return run_seed(run, false, &operations, true) ? 0 : 1;

@@ -64,6 +64,14 @@ DispatchOptions choose_dispatch(const RunOptions& run) {
   return options;
 }
 
+/// Likewise. A stream is one soon: the disks are small.
+ReadAheadOptions choose_read_ahead(const RunOptions& run) {
+  Random random(run.seed * 0xd6e8feb86659fd93ull + 1);
+  ReadAheadOptions options;
+  if (run.read_ahead == Use::any && random.chance(1, 2)) options.stream_blocks = 2;
+  return options;
+}
+
 Workload random_workload(Random& random) {
   Workload workload;
   workload.writes = random.between(30, 80);
@@ -98,6 +106,7 @@ Run::Run(RunOptions options) : world(options.seed), spared(options.spared) {
   for (uint32_t i = 0; i < count; ++i) {
     DiskOptions disk = random_disk(random, i);
     disk.dispatch = choose_dispatch(options);
+    disk.read_ahead = choose_read_ahead(options);
     CloudOptions cloud_log;
     cloud_log.segment_bytes = kSegments[random.below(std::size(kSegments))] * 1024;
     // The engine asks for at least four pool segments; anything smaller it refuses.

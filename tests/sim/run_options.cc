@@ -22,7 +22,8 @@ constexpr std::pair<const char*, Use RunOptions::*> kUsed[] = {
     {"admission", &RunOptions::admission},
     {"dispatch", &RunOptions::dispatch},
     {"rereads", &RunOptions::rereads},
-    {"snapshots", &RunOptions::snapshots}};
+    {"snapshots", &RunOptions::snapshots},
+    {"read-ahead", &RunOptions::read_ahead}};
 
 constexpr std::pair<const char*, bool Spared::*> kTroubles[] = {
     {"damage", &Spared::damage},      {"cloud", &Spared::cloud},
@@ -120,7 +121,8 @@ std::vector<RunOptions> read_seed_file(const std::string& path) {
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line[0] == '#') continue;
     std::istringstream words(line);
-    RunOptions run{0, Fence::generation, Use::none, Use::none, Use::none, Use::none, false, {}};
+    RunOptions run{0,         Fence::generation, Use::none, Use::none, Use::none,
+                   Use::none, Use::none,         false,     {}};
     words >> run.seed;
     for (std::string word; words >> word;) take_word(word, run);
     runs.push_back(run);

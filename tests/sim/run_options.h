@@ -36,10 +36,11 @@ enum class Use : uint8_t {
 struct RunOptions {
   uint64_t seed = 1;
   Fence fence = Fence::any;
-  Use admission = Use::any;  ///< of what reads miss
-  Use dispatch = Use::any;   ///< of reads that both tiers could answer
-  Use rereads = Use::any;    ///< of what was just written
-  Use snapshots = Use::any;  ///< in the cloud, while clients go on
+  Use admission = Use::any;   ///< of what reads miss
+  Use dispatch = Use::any;    ///< of reads that both tiers could answer
+  Use rereads = Use::any;     ///< of what was just written
+  Use snapshots = Use::any;   ///< in the cloud, while clients go on
+  Use read_ahead = Use::any;  ///< of what streams are about to read
   bool trace = false;
   Spared spared;
 };
@@ -53,8 +54,8 @@ Spared spared_from(const std::vector<std::string>& names);
 /// The command that runs exactly this again, with everything that happens printed.
 std::string replay_command(const RunOptions& options);
 /// A list of seeds, one a line with words behind it: a fence (left out: generation); "admission",
-/// "dispatch", "rereads", "snapshots" (the seed says whether there is any; left out: there is
-/// none); "without=KIND,..." (kinds of trouble left out). '#' begins a comment line.
+/// "dispatch", "rereads", "snapshots", "read-ahead" (the seed says whether there is any; left out:
+/// there is none); "without=KIND,..." (kinds of trouble left out). '#' begins a comment line.
 std::vector<RunOptions> read_seed_file(const std::string& path);
 
 }  // namespace latte::simtest

@@ -61,6 +61,7 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   const DiskConfig& disk = config.value().disks[0];
   EXPECT_EQ(disk.options.durability, Durability::local);
   EXPECT_EQ(disk.options.max_lag_ns, 2 * kSecond);
+  EXPECT_EQ(disk.options.read_ahead.window_bytes, 4u << 20);
   EXPECT_EQ(disk.cloud_log_bytes, 1u << 30);
   EXPECT_FALSE(disk.options.cloud_limits.any());
   EXPECT_EQ(config.value().pool.options.segment_bytes, 4u << 20);
@@ -71,16 +72,18 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
 }
 
 TEST(Config, ReadsOptionalKeys) {
-  const auto config = parse(
-      "[pool]\npath = \"/dev/fast\"\nsize = 1073741824\nsegment_size = \"1MiB\"\n" + kDisk +
-      "max_lag = \"none\"\ncloud_log_size = \"64MiB\"\n[disk.cloud_limits]\nbandwidth = \"50MiB\"\n"
-      "iops = 1000\nburst_iops = 3000\nburst_credits = 5400000\noperation_size = \"16KiB\"\n"
-      "[control]\nlog_level = \"warning\"\n");
+  const auto config =
+      parse("[pool]\npath = \"/dev/fast\"\nsize = 1073741824\nsegment_size = \"1MiB\"\n" + kDisk +
+            "max_lag = \"none\"\nread_ahead = \"none\"\ncloud_log_size = "
+            "\"64MiB\"\n[disk.cloud_limits]\nbandwidth = \"50MiB\"\n"
+            "iops = 1000\nburst_iops = 3000\nburst_credits = 5400000\noperation_size = \"16KiB\"\n"
+            "[control]\nlog_level = \"warning\"\n");
   ASSERT_TRUE(config) << config.error().message;
   const DiskConfig& disk = config.value().disks[0];
   EXPECT_EQ(config.value().pool.path, "/dev/fast");
   EXPECT_EQ(config.value().pool.options.segment_bytes, 1u << 20);
   EXPECT_EQ(disk.options.max_lag_ns, kNoLagLimit);
+  EXPECT_EQ(disk.options.read_ahead.window_bytes, 0u);
   EXPECT_EQ(disk.cloud_log_bytes, 64u << 20);
   EXPECT_EQ(disk.options.cloud_limits.bytes.per_second, 50u << 20);
   EXPECT_EQ(disk.options.cloud_limits.operations.per_second, 1000u);
@@ -161,6 +164,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"Durability", kPool + kDisk + "durability = \"both\"\n", "\"local\" or \"cloud\""},
         Mistake{"Dispatcher", kPool + kDisk + "dispatcher = \"cloud\"\n",
                 "\"local\", \"wait\" or \"svm\""},
+        Mistake{"ReadAheadTooLarge", kPool + kDisk + "read_ahead = \"1GiB\"\n", "at most 16 MiB"},
+        Mistake{"ReadAheadWord", kPool + kDisk + "read_ahead = \"some\"\n", "read_ahead"},
         Mistake{"RbdNoImage", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:pool\"\n",
                 "write rbd:POOL/IMAGE"},
         Mistake{"RbdSnapshot", kPool + "[[disk]]\nname = \"a\"\ncloud = \"rbd:pool/a@b\"\n",

@@ -40,32 +40,32 @@ TEST(GhostNames, TheLatestNamesAreKeptAndTheOldestGo) {
 TEST(StreamDetector, AStreamIsOneAfterAMebibyte) {
   StreamDetector streams;
   uint64_t at = 5000;
-  for (; at < 5000 + 240; at += 16) EXPECT_FALSE(streams.observe(Lba(at), 16));
-  EXPECT_TRUE(streams.observe(Lba(at), 16));
-  EXPECT_FALSE(streams.observe(Lba(900'000), 16));  // another place
-  EXPECT_TRUE(streams.observe(Lba(at + 16), 16));   // the stream goes on
+  for (; at < 5000 + 240; at += 16) EXPECT_FALSE(streams.observe(Lba(at), 16).stream);
+  EXPECT_TRUE(streams.observe(Lba(at), 16).stream);
+  EXPECT_FALSE(streams.observe(Lba(900'000), 16).stream);  // another place
+  EXPECT_TRUE(streams.observe(Lba(at + 16), 16).stream);   // the stream goes on
 }
 
 TEST(StreamDetector, RequestsMayArriveOutOfOrder) {
   StreamDetector streams;
   bool in_stream = false;
   for (uint64_t at = 0; at < 1024; at += 32) {
-    in_stream = streams.observe(Lba(at + 16), 16);
-    in_stream &= streams.observe(Lba(at), 16);
+    in_stream = streams.observe(Lba(at + 16), 16).stream;
+    in_stream &= streams.observe(Lba(at), 16).stream;
   }
   EXPECT_TRUE(in_stream);
 }
 
 TEST(StreamDetector, ReadsWithinASmallRangeAreNoStream) {
   StreamDetector streams;
-  for (uint64_t i = 0; i < 10'000; ++i) EXPECT_FALSE(streams.observe(Lba(i * 37 % 100), 1));
+  for (uint64_t i = 0; i < 10'000; ++i) EXPECT_FALSE(streams.observe(Lba(i * 37 % 100), 1).stream);
 }
 
 TEST(StreamDetector, SixteenStreamsAtATime) {
   StreamDetector streams;
   for (uint64_t at = 0; at < 512; at += 32)
     for (uint64_t stream = 0; stream < StreamDetector::kStreams; ++stream) {
-      const bool found = streams.observe(Lba(stream * 1'000'000 + at), 32);
+      const bool found = streams.observe(Lba(stream * 1'000'000 + at), 32).stream;
       EXPECT_EQ(found, at + 32 >= StreamDetector::kLeastBlocks);
     }
 }

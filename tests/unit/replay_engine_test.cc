@@ -27,14 +27,15 @@ Result<RequestTrace> load(const std::string& text) {
   return loaded;
 }
 
-/// Writes 8 MiB, reads it back, reads 8 MiB that were never written; a flush and a discard.
+/// Writes 8 MiB, reads it back, reads 8 MiB that were never written from their end to their
+/// beginning, so that nothing is read ahead; a flush and a discard.
 std::string mixed_trace() {
   std::string text;
   int at = 0;
   for (int i = 0; i < 512; ++i) text += fmt::format("{},W,{},16384\n", at += 200, i * 16384);
   text += fmt::format("{},F,0,0\n", at += 200);
   for (int i = 0; i < 512; ++i) text += fmt::format("{},R,{},16384\n", at += 200, i * 16384);
-  for (int i = 512; i < 1024; ++i) text += fmt::format("{},R,{},16384\n", at += 200, i * 16384);
+  for (int i = 1023; i >= 512; --i) text += fmt::format("{},R,{},16384\n", at += 200, i * 16384);
   return text + fmt::format("{},D,0,16384\n{},R,1000,100\n", at + 200, at + 400);
 }
 
