@@ -87,12 +87,16 @@ def start_cloud(directory, exports, *how):
     return process
 
 
-def read(directory, block, depth, seconds, *more):
-    """fio's report on random reads."""
+def read(directory, block, seconds, *more):
+    """fio's report on reads."""
     text = run("fio", "--name=x", "--ioengine=nbd", f"--uri=nbd+unix:///db?socket={directory}/db.sock",
-               "--rw=randread", f"--bs={block}", f"--iodepth={depth}", "--time_based", f"--runtime={seconds}",
-               "--ramp_time=3", "--randrepeat=0", "--norandommap", "--output-format=json", *more)
+               f"--bs={block}", "--time_based", f"--runtime={seconds}", "--output-format=json", *more)
     return json.loads(text[text.index("{"):])["jobs"][0]["read"]
+
+
+def read_at_random(directory, block, depth, seconds, *more):
+    return read(directory, block, seconds, "--rw=randread", f"--iodepth={depth}", "--ramp_time=3",
+                "--randrepeat=0", "--norandommap", *more)
 
 
 def read_rate(directory, hits, seconds):
@@ -100,8 +104,8 @@ def read_rate(directory, hits, seconds):
     zones = {0: f"0/{WARM_PERCENT}:100/{100 - WARM_PERCENT}",
              100: f"100/{WARM_PERCENT}:0/{100 - WARM_PERCENT}"}
     zone = zones.get(hits, f"{hits}/{WARM_PERCENT}:{100 - hits}/{100 - WARM_PERCENT}")
-    return read(directory, "64k", DEPTH, seconds, f"--size={DISK_MIB}m",
-                f"--random_distribution=zoned:{zone}")["bw"] / 1024
+    return read_at_random(directory, "64k", DEPTH, seconds, f"--size={DISK_MIB}m",
+                          f"--random_distribution=zoned:{zone}")["bw"] / 1024
 
 
 @contextlib.contextmanager
@@ -152,7 +156,7 @@ def measure_interference(args, dispatcher):
                                   "--ioengine=io_uring", *BURST, "--time_based", "--runtime=600"],
                                  stdout=subprocess.DEVNULL)
         try:
-            result = read(directory, "4k", 8, args.seconds, f"--size={DISK_MIB * WARM_PERCENT // 100}m")
+            result = read_at_random(directory, "4k", 8, args.seconds, f"--size={DISK_MIB * WARM_PERCENT // 100}m")
         finally:
             noise.terminate()
             noise.wait()
@@ -170,18 +174,16 @@ def interference(args):
 
 
 def stream(args):
+    warm = DISK_MIB * WARM_PERCENT // 100
     print(f"{'read-ahead':>10}{'block':>7}{'MiB/s':>8}{'mean us':>9}{'cloud requests a MiB':>22}")
     for read_ahead in ("none", "4MiB"):
         with served(args, "local", "/dev/shm", "--filter=delay", "rdelay=1ms", read_ahead=read_ahead) as (
                 directory, server, _):
             for block in ("4k", "16k", "128k"):
-                before = server.status()["disks"][0]["cloud"]
-                warm = DISK_MIB * WARM_PERCENT // 100
-                text = run("fio", "--name=x", "--ioengine=nbd", f"--uri=nbd+unix:///db?socket={directory}/db.sock",
-                           "--rw=read", f"--bs={block}", f"--offset={warm}m", f"--size={DISK_MIB - warm}m",
-                           "--time_based", f"--runtime={args.seconds}", "--output-format=json")
-                result = json.loads(text[text.index("{"):])["jobs"][0]["read"]
-                requests = server.status()["disks"][0]["cloud"]["reads"] - before["reads"]
+                before = server.status()["disks"][0]["cloud"]["reads"]
+                result = read(directory, block, args.seconds, "--rw=read", f"--offset={warm}m",
+                              f"--size={DISK_MIB - warm}m")
+                requests = server.status()["disks"][0]["cloud"]["reads"] - before
                 print(f"{read_ahead:>10}{block:>7}{result['bw'] / 1024:8.0f}{result['clat_ns']['mean'] / 1e3:9.0f}"
                       f"{requests * MIB / result['io_bytes']:22.1f}", flush=True)
 
