@@ -42,6 +42,7 @@ enum class Planted {
   snapshot_without_hold,
   roll_back_unmarked,
   stale_read_ahead,
+  stale_staging,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -75,6 +76,7 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::snapshot_without_hold, std::string_view("snapshot_without_hold")},
     std::pair{Planted::roll_back_unmarked, std::string_view("roll_back_unmarked")},
     std::pair{Planted::stale_read_ahead, std::string_view("stale_read_ahead")},
+    std::pair{Planted::stale_staging, std::string_view("stale_staging")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

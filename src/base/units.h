@@ -40,6 +40,10 @@ struct Strong {
 
 /// Logical block address on a disk, in units of kBlockBytes.
 using Lba = Strong<struct LbaTag>;
+/// Do the `a_count` blocks from `a` on and the `b_count` from `b` on have one in common?
+constexpr bool overlap(Lba a, uint64_t a_count, Lba b, uint64_t b_count) {
+  return a.value < b.value + b_count && b.value < a.value + a_count;
+}
 /// Sequence number of a write of one disk; every write gets the next one. 0 = before any write.
 using Seq = Strong<struct SeqTag>;
 

@@ -46,7 +46,7 @@ struct ReplayArguments {
   std::string drive = "gen4";
   std::string cloud = "ebs";
   double speed = 1;
-  std::vector<std::string> admissions{"s3fifo"};
+  std::vector<std::string> admissions{"adaptive"};
   std::vector<std::string> dispatchers{"local"};
   bool alone = false;  ///< each tier by itself, too
   uint64_t seed = 1;

@@ -156,8 +156,9 @@ void add_replay_options(CLI::App& sub, Arguments& arguments) {
   sub.add_option("--drive", replay.drive, "With --engine: gen3 or gen4")->capture_default_str();
   sub.add_option("--cloud", replay.cloud, "With --engine: ebs, ebsx, gp2, gp3 or essd")
       ->capture_default_str();
-  sub.add_option("--admission", replay.admissions,
-                 "With --engine: what the pool admits of what reads miss: none, all, s3fifo")
+  sub.add_option(
+         "--admission", replay.admissions,
+         "With --engine: what the pool admits of what reads miss: none, all, s3fifo, adaptive")
       ->delimiter(',')
       ->capture_default_str();
   sub.add_option("--dispatcher", replay.dispatchers,

@@ -21,8 +21,7 @@ namespace {
 
 constexpr uint64_t kMinPoolSegmentBytes = 64u << 10;
 constexpr uint64_t kMaxPoolSegmentBytes = 64u << 20;
-constexpr uint64_t kMaxReadAheadBytes = 16u << 20;  // what a disk keeps
-constexpr uint64_t kMaxDeviceBytes = INT64_MAX;     // the kernel's
+constexpr uint64_t kMaxDeviceBytes = INT64_MAX;  // the kernel's
 // Keys that a disk without a cloud side can't have.
 constexpr std::array<std::string_view, 8> kCloudKeys = {
     "cloud",   "durability",     "dispatcher",   "read_ahead",
@@ -92,6 +91,7 @@ class Parser : private ConfigReader {
         {"write_buffer_directory", false, path(config_.pool.write_buffer_directory)},
         {"admission", false, [this](auto& n, auto& k) { return read_admission(n, k); }},
         {"write_budget", false, [this](auto& n, auto& k) { return read_write_budget(n, k); }},
+        {"staging", false, [this](auto& n, auto& k) { return read_staging(n, k); }},
     };
     return read_table(inner, key, keys);
   }
@@ -136,6 +136,10 @@ class Parser : private ConfigReader {
     return fail(node, key,
                 fmt::format("is too small; write at least {} a day, or 0 for no limit",
                             format_size(policy::kMinWriteBudgetBytes)));
+  }
+  bool read_staging(const toml::node& node, const std::string& key) {
+    uint64_t& bytes = config_.pool.admission.staging_bytes;
+    return size_or_none(node, key, policy::kMaxStagingBytes, bytes);
   }
   bool read_segment_size(const toml::node& node, const std::string& key) {
     uint64_t& bytes = config_.pool.options.segment_bytes;
@@ -273,16 +277,19 @@ class Parser : private ConfigReader {
   }
   bool read_ahead(const toml::node& node, const std::string& key, DiskOptions& options) {
     uint64_t& window = options.read_ahead.window_bytes;
+    return size_or_none(node, key, ReadAheadOptions::kMaxBytes, window);
+  }
+  /// A size of whole blocks up to `most`, or "none", which is 0.
+  bool size_or_none(const toml::node& node, const std::string& key, uint64_t most,
+                    uint64_t& bytes) {
     std::string value;
     if (node.is_string() && text(value)(node, key) && value == "none") {
-      window = 0;
+      bytes = 0;
       return true;
     }
-    if (!size(window, kBlockBytes)(node, key)) return false;
-    if (window <= kMaxReadAheadBytes) return true;
-    return fail(
-        node, key,
-        fmt::format("is too large; at most {}, or \"none\"", format_size(kMaxReadAheadBytes)));
+    if (!size(bytes, kBlockBytes)(node, key)) return false;
+    if (bytes <= most) return true;
+    return fail(node, key, fmt::format("is too large; at most {}, or \"none\"", format_size(most)));
   }
   bool read_lag(const toml::node& node, const std::string& key, DiskOptions& options) {
     std::string value;

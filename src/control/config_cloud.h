@@ -7,8 +7,8 @@
 
 #include "control/advisor_config.h"
 #include "control/config_reader.h"
-#include "device/cloud_price.h"
 #include "device/cloud_limits.h"
+#include "device/cloud_price.h"
 
 namespace latte {
 

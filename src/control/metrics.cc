@@ -81,6 +81,9 @@ constexpr Metric kMetrics[] = {
     server_metric("latte_pool_index_bytes", "gauge", "bytes",
                   "Memory of index, checksums and access counts",
                   [](Server s) { return count(s.host.pool.index_bytes); }),
+    server_metric("latte_pool_staged_bytes", "gauge", "bytes",
+                  "Blocks that reads missed for the first time, in memory",
+                  [](Server s) { return count(s.host.pool.staged_bytes); }),
     server_metric("latte_pool_failed", "gauge", "bool",
                   "1 if the pool device failed: the disks run from the cloud",
                   [](Server s) { return s.host.pool.failed ? 1.0 : 0.0; }),
@@ -151,6 +154,9 @@ constexpr Metric kMetrics[] = {
     hybrid_metric(
         "latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
         [](Facts, Disk d) { return blocks(d.read_miss_blocks); }, "from=\"cloud\""),
+    hybrid_metric(
+        "latte_disk_read_block_bytes_total", "counter", "bytes", kReadBlocks,
+        [](Facts, Disk d) { return blocks(d.memory_served_blocks); }, "from=\"memory\""),
     hybrid_metric("latte_disk_cloud_served_bytes_total", "counter", "bytes",
                   "Bytes of blocks that the pool had and the cloud was asked for, to be sooner",
                   [](Facts, Disk d) { return blocks(d.cloud_served_blocks); }),

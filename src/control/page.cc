@@ -39,7 +39,7 @@ std::string disk_row(const DiskFacts& facts, const DiskStats& disk) {
       escape_html(reason), escape_html(state), format_size(facts.options.size_bytes),
       local ? "local" : lag, local ? "" : format_size(disk.dirty_bytes),
       format_size(disk.read_bytes), format_size(disk.write_bytes),
-      local ? "" : fmt::format("{:.1f} %", read_hit_ratio(disk) * 100), latency(disk.read_latency),
+      local ? "" : fmt::format("{:.1f} %", disk.read_hit_ratio() * 100), latency(disk.read_latency),
       latency(disk.write_latency), facts.clients);
 }
 

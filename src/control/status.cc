@@ -71,6 +71,7 @@ Json pool_json(const PoolStats& pool, const WriteBufferFacts& buffer) {
         {"reinsertion", pool.written.reinsertion},
         {"metadata", pool.written.metadata}}},
       {"index_bytes", pool.index_bytes},
+      {"staged_bytes", pool.staged_bytes},
       {"failed", pool.failed},
       {"write_buffer", {{"size_bytes", buffer.size_bytes}, {"used_bytes", buffer.used_bytes}}}};
 }
@@ -152,7 +153,7 @@ Json disk_json(const StatusSnapshot& snapshot, const DiskFacts& facts, const Dis
             {"writes", disk.writes},
             {"read_bytes", disk.read_bytes},
             {"write_bytes", disk.write_bytes},
-            {"read_hit_ratio", read_hit_ratio(disk)},
+            {"read_hit_ratio", disk.read_hit_ratio()},
             {"read_latency_us", latency_json(disk.read_latency)},
             {"write_latency_us", latency_json(disk.write_latency)},
             {"cloud", traffic_json(disk.cloud)}};
@@ -177,7 +178,8 @@ Json disk_json(const StatusSnapshot& snapshot, const DiskFacts& facts, const Dis
   json["cloud_served_bytes"] = disk.cloud_served_blocks * kBlockBytes;
   json["admission"] = {{"admitted_bytes", disk.admitted_blocks * kBlockBytes},
                        {"refused_bytes", disk.unadmitted_blocks * kBlockBytes},
-                       {"stream_bytes", disk.stream_blocks * kBlockBytes}};
+                       {"stream_bytes", disk.stream_blocks * kBlockBytes},
+                       {"memory_served_bytes", disk.memory_served_blocks * kBlockBytes}};
   json["read_ahead"] = {{"window_bytes", facts.options.read_ahead.window_bytes},
                         {"fetched_bytes", disk.ahead_blocks * kBlockBytes},
                         {"served_bytes", disk.ahead_served_blocks * kBlockBytes}};
@@ -307,11 +309,6 @@ const DiskStats* StatusSnapshot::stats_of(const std::string& name) const {
   for (const DiskStats& disk : host.disks)
     if (disk.name == name) return &disk;
   return nullptr;
-}
-
-double read_hit_ratio(const DiskStats& disk) {
-  const uint64_t all = disk.read_hit_blocks + disk.read_miss_blocks;
-  return all == 0 ? 0 : static_cast<double>(disk.read_hit_blocks) / static_cast<double>(all);
 }
 
 Json status_json(const StatusSnapshot& snapshot) {

@@ -56,9 +56,6 @@ struct StatusSnapshot {
   const DiskStats* stats_of(const std::string& name) const;
 };
 
-/// Share of the blocks read that came from the pool, 0 to 1; 0 before the first.
-double read_hit_ratio(const DiskStats& disk);
-
 /// The status as JSON.
 nlohmann::ordered_json status_json(const StatusSnapshot& snapshot);
 /// The same for a person, from the JSON, which may come from another version: what is missing is

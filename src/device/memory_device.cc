@@ -19,7 +19,8 @@ MemoryDevice::MemoryDevice(uint64_t size_bytes) {
   void* memory = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   LATTE_CHECK(memory != MAP_FAILED);
-  (void)::madvise(memory, size_bytes, MADV_HUGEPAGE);  // random requests then miss fewer page entries
+  (void)::madvise(memory, size_bytes,
+                  MADV_HUGEPAGE);  // random requests then miss fewer page entries
   data_ = static_cast<std::byte*>(memory);
   info_.name = "memory";
   info_.size_bytes = size_bytes;

@@ -13,17 +13,14 @@ namespace latte {
 
 /// Is anything of these blocks in the cloud log's stream, but not installed yet?
 bool HybridDisk::on_its_way_to_cloud(Lba lba, uint64_t count) {
-  const auto overlaps = [&](Lba first, uint64_t blocks) {
-    return first.value < lba.value + count && lba.value < first.value + blocks;
-  };
   bool found = false;
   pending_seqs_.for_each([&](PendingSeq& pending) {
-    found |= pending.in_cloud_log && overlaps(pending.lba, pending.count);
+    found |= pending.in_cloud_log && overlap(pending.lba, pending.count, lba, count);
   });
   if (shipping_ == nullptr) return found;
   for (size_t i = shipping_->finished; i < shipping_->admitted && !found; ++i) {
     const log::Entry& entry = shipping_->items[i].append.entry;
-    found = entry.kind != log::EntryKind::empty && overlaps(Lba(entry.lba), entry.count);
+    found = entry.kind != log::EntryKind::empty && overlap(Lba(entry.lba), entry.count, lba, count);
   }
   return found;
 }

@@ -223,6 +223,7 @@ HostStats Host::stats() {
   stats.pool.used_bytes =
       (space.segment_count() - space.free_segments()) * space.segment_blocks() * kBlockBytes;
   stats.pool.index_bytes = space.memory_bytes() + pool_->admission().memory_bytes();
+  stats.pool.staged_bytes = pool_->staging().held_blocks() * kBlockBytes;
   stats.pool.failed = pool_->failed();
   const log::WriteAccount& account = pool_->account();
   stats.pool.written.user = account.bytes[static_cast<size_t>(log::WriteCause::user)];

@@ -39,6 +39,7 @@ inline constexpr TimeNs kNoLagLimit = INT64_MAX;
 
 /// What sequential streams are about to read, fetched from the cloud into memory.
 struct ReadAheadOptions {
+  static constexpr uint64_t kMaxBytes = 16u << 20;  ///< held for a disk
   uint64_t window_bytes = 4u << 20;  ///< at most so far ahead of a stream; 0 = not at all
   uint64_t stream_blocks = policy::StreamDetector::kLeastBlocks;  ///< what makes a stream
 };

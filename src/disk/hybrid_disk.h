@@ -19,7 +19,8 @@
 //     old pool copy of a block whose newest version is only in the base.
 //  5. Writes that overlap are ordered by tickets where that matters (see Ticket).
 //  6. A copy in the pool is what the cloud has, and as new: nothing was written to its blocks from
-//     before they were fetched until the copy got its place in the log (see Fetch).
+//     before they were fetched until the copy got its place in the log (see Fetch). The same holds
+//     for what was read ahead, and for what is staged, until it is dropped.
 // Thread rule: one reactor, the host's. Limits: named in the .cc files.
 #pragma once
 
@@ -40,6 +41,7 @@
 #include "device/retrying_device.h"
 #include "disk/host.h"
 #include "disk/pool.h"
+#include "disk/staging.h"
 #include "disk/stats.h"
 #include "log/block_index.h"
 #include "log/extent_map.h"
@@ -56,7 +58,10 @@
 
 namespace latte {
 
-class HybridDisk final : public BlockDevice, private Reclaimable, private CloudUrgency {
+class HybridDisk final : public BlockDevice,
+                         private Reclaimable,
+                         private Staging::Owner,
+                         private CloudUrgency {
  public:
   /// `super` is the cloud superblock under whose generation this host attached the disk.
   HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOptions options,
@@ -145,12 +150,13 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
 
   /// May what a read fetches from the cloud become a copy in the pool?
   enum class Keep : uint8_t { no, pass_by, if_worth };
-  /// Blocks that were read from the cloud, or are just being read, and may become copies. Listed in
-  /// fetches_ until they are, or are dropped.
-  struct Fetch : ListNode {
+  /// Blocks that were read from the cloud, or are just being read, and may be staged or become
+  /// copies. Listed in fetches_ until they are, or are dropped; whoever reads them meanwhile is
+  /// served from here.
+  struct Fetch : ListNode, std::enable_shared_from_this<Fetch> {
     static constexpr uint64_t kMaxBlocks = 256;
-    Fetch(Lba first, uint64_t blocks, uint64_t& held)
-        : lba(first), count(blocks), data(blocks * kBlockBytes), held_bytes(held) {
+    Fetch(Reactor& reactor, Lba first, uint64_t blocks, uint64_t& held)
+        : lba(first), count(blocks), data(blocks * kBlockBytes), ended(reactor), held_bytes(held) {
       held_bytes += data.size();
     }
     ~Fetch() { held_bytes -= data.size(); }
@@ -160,6 +166,9 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
     Buffer data;
     std::bitset<kMaxBlocks> worth;  ///< a copy, block by block
     bool overtaken = false;         ///< by a write: what was read may be old
+    bool reading = true;            ///< the cloud has not answered yet
+    IoStatus status = IoStatus::ok;
+    WaitQueue ended;
     uint64_t& held_bytes;
   };
   struct Copy;  // read_dispatch.cc
@@ -283,13 +292,21 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   void drop_pieces(Lba lba, uint64_t count);
 
   // admission.cc
-  Keep see_read(const IoRequest& request);
-  std::unique_ptr<Fetch> begin_fetch(const Run& run);
-  void end_fetch(std::unique_ptr<Fetch> fetch);
+  Keep begin_read(const IoRequest& request);
+  std::shared_ptr<Fetch> begin_fetch(const Run& run);
+  void end_fetch(std::shared_ptr<Fetch> fetch, IoStatus status);
+  std::shared_ptr<Fetch> fetch_at(Lba lba);
+  Task<IoStatus> read_fetched(std::shared_ptr<Fetch> fetch, Run run, std::span<std::byte> out,
+                              Keep keep);
+  void queue_for_admission(std::shared_ptr<Fetch> fetch);
+  void stage(const Fetch& fetch);
+  uint64_t read_staged(const Run& run, std::span<std::byte> out);
+  void unstaged(Lba lba, std::span<const std::byte> data, uint32_t reads) override;
   void overtake_fetches(Lba lba, uint64_t count);
   bool copies_welcome() const;
   bool admit_copy(log::Append& append, Lba lba, uint64_t count, const std::byte* data,
                   log::WriteCause cause);
+  uint64_t blocks_to_admit() const;
   Task<void> run_admitter();
   Task<void> admit_batch();
   uint64_t admit_fetched(Fetch& fetch, std::deque<Copy>& copies);
@@ -403,6 +420,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   CloudVolume& cloud_;
   DiskOptions options_;
   Uuid id_;
+  uint64_t admission_key_;  // stands for the disk in the pool's names
   log::CloudSuper super_;
   DeviceInfo info_;
   uint64_t block_count_;  // of the extent; clients reach info_.size_bytes of it
@@ -473,7 +491,7 @@ class HybridDisk final : public BlockDevice, private Reclaimable, private CloudU
   std::vector<std::shared_ptr<Ahead>> ahead_;  // what was read ahead, or is being
   uint64_t fetch_bytes_ = 0;                   // held by fetches
   IntrusiveList<Fetch> fetches_;               // under way, queued or being written as copies
-  std::deque<std::unique_ptr<Fetch>> admit_queue_;
+  std::deque<std::shared_ptr<Fetch>> admit_queue_;
   WaitQueue admit_work_;          // wakes the admitter
   uint64_t evacuated_order_ = 0;  // segments of the pool up to here are gone, or going
   bool abandoning_ = false;

@@ -1,10 +1,11 @@
 // HybridDisk as the pool's reclaimer sees it: which of its segments can go, and what of them stays.
 //
-// S3-FIFO over segments: the oldest goes; blocks that were read since they were written are written
-// again at the log's head (reinsertion), the rest is dropped at no cost, the cloud has it. Clients'
-// data and the write budget may forbid that: then all of it is dropped.
-// Limits: one part in kReinsertShare of a segment's blocks is written again, kReinsertBlocks at a
-// time.
+// S3-FIFO over segments: the oldest goes; blocks that were read since they were written, as often
+// as the policy asks, are written again at the log's head (reinsertion), the rest is dropped at no
+// cost, the cloud has it. Clients' data and the write budget may forbid that: then all of it is
+// dropped.
+// Limits: all but one part in kFreedShare of a segment's blocks are written again, kReinsertBlocks
+// at a time.
 #include <algorithm>
 
 #include "base/buffer.h"
@@ -14,9 +15,9 @@
 namespace latte {
 namespace {
 
-/// At most one part in so many of a segment's blocks is written again, so that reclaiming always
-/// frees room.
-constexpr uint32_t kReinsertShare = 2;
+/// At least one part in so many of a segment's blocks is not written again, so that reclaiming
+/// always frees room.
+constexpr uint32_t kFreedShare = 8;
 /// Blocks that are read and written again at a time (1 MiB).
 constexpr size_t kReinsertBlocks = 256;
 
@@ -66,9 +67,11 @@ Task<void> HybridDisk::evacuate_front() {
   std::vector<Hot> hot;
   const log::BlockAddress low = space.address(segment.segment, 0);
   const log::BlockAddress high = low + space.segment_blocks();
+  const uint8_t bar = pool_.admission().reads_for_another_round();
+  const uint32_t most = space.segment_blocks() - space.segment_blocks() / kFreedShare;
   const auto visit = [&](Lba lba, log::BlockAddress address) {
     if (local_index_.find(lba) != address) return;
-    if (space.accesses(address) > 0 && hot.size() < space.segment_blocks() / kReinsertShare)
+    if (space.accesses(address) >= bar && hot.size() < most)
       hot.emplace_back(lba, address);
     else
       local_index_.erase(lba);

@@ -10,6 +10,13 @@ namespace {
 /// Share of the pool kept free, and reclaimed at a time so that one superblock write serves many
 /// segments: a 64th.
 constexpr uint64_t kFreeShare = 64;
+/// Of a pool of so many segments two are kept free at least: what gets another round needs one
+/// while its own is not free yet.
+constexpr uint64_t kEnoughForTwo = 64;
+
+uint64_t low_watermark_for(uint64_t segments) {
+  return std::max<uint64_t>(segments / kFreeShare, segments >= kEnoughForTwo ? 2 : 1);
+}
 
 }  // namespace
 
@@ -18,9 +25,10 @@ Pool::Pool(Reactor& reactor, std::unique_ptr<log::SegmentSpace> space,
     : reactor_(reactor),
       space_(std::move(space)),
       admission_(admission, space_->segment_count() * space_->segment_blocks()),
+      staging_(admission_.staging_blocks()),
       work_(reactor),
       ended_(reactor),
-      low_watermark_(std::max<uint64_t>(1, space_->segment_count() / kFreeShare)) {}
+      low_watermark_(low_watermark_for(space_->segment_count())) {}
 
 void Pool::remove(Reclaimable& disk) { std::erase(disks_, &disk); }
 

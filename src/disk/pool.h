@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "disk/staging.h"
 #include "log/log_stream.h"
 #include "log/segment_space.h"
 #include "policy/admission.h"
@@ -48,6 +49,7 @@ class Pool {
 
   policy::Admission& admission() { return admission_; }
   const policy::Admission& admission() const { return admission_; }
+  Staging& staging() { return staging_; }
 
   /// Free segments that clients' writes leave alone: one a disk, for notes that must always fit.
   uint64_t reserve_segments() const { return disks_.size(); }
@@ -92,6 +94,7 @@ class Pool {
   Reactor& reactor_;
   std::unique_ptr<log::SegmentSpace> space_;
   policy::Admission admission_;
+  Staging staging_;
   log::WriteAccount account_;
   std::vector<Reclaimable*> disks_;
   WaitQueue work_;

@@ -21,7 +21,7 @@ namespace {
 
 /// One request to the cloud: what clouds count as one operation.
 constexpr uint64_t kPieceBlocks = 64;
-constexpr size_t kMaxPieces = 64;
+constexpr size_t kMaxPieces = ReadAheadOptions::kMaxBytes / kBlockBytes / kPieceBlocks;
 constexpr uint64_t kFirstBlocks = 2 * kPieceBlocks;
 /// Nobody came for it: the stream has ended, or is so slow that it needs no help. Also bounds how
 /// old an answer a host can give that was stopped while another one took its disk over.
@@ -137,10 +137,9 @@ void HybridDisk::drop_old_pieces() {
 void HybridDisk::drop_pieces(Lba lba, uint64_t count) {
   if (planted(Planted::stale_read_ahead)) return;
   std::erase_if(ahead_, [&](const auto& piece) {
-    const bool overlap = piece->run.lba.value < lba.value + count &&
-                         lba.value < piece->run.lba.value + piece->run.count;
-    piece->overtaken |= overlap;
-    return overlap;
+    const bool hit = overlap(piece->run.lba, piece->run.count, lba, count);
+    piece->overtaken |= hit;
+    return hit;
   });
 }
 

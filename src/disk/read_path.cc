@@ -118,19 +118,25 @@ Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep
     case Run::Source::base:
       break;
   }
+  if (const uint64_t count = read_staged(run, out); count > 0) {
+    if (count == run.count) co_return IoStatus::ok;
+    co_return co_await read_in_order(run.lba + count, out.subspan(count * kBlockBytes), keep);
+  }
+  if (std::shared_ptr<Fetch> other = fetch_at(run.lba))
+    co_return co_await read_fetched(std::move(other), run, out, keep);
   if (std::shared_ptr<Ahead> piece = piece_at(run.lba))
     co_return co_await read_piece(std::move(piece), run, out, keep);
   stats_.read_miss_blocks += run.count;
   if (keep == Keep::pass_by) stats_.stream_blocks += run.count;
-  std::unique_ptr<Fetch> fetch = keep == Keep::if_worth ? begin_fetch(run) : nullptr;
+  std::shared_ptr<Fetch> fetch = keep == Keep::if_worth ? begin_fetch(run) : nullptr;
   const DispatchTicket ticket = begin_io(IoKind::read, run.count, Tier::cloud);
   // Into memory of our own: a client's may be written to or reused before the pool has it.
   const std::span<std::byte> into = fetch == nullptr ? out : fetch->data.span();
   const IoStatus status = co_await read_cloud(run, into);
   end_io(ticket, status);
-  if (status != IoStatus::ok || fetch == nullptr) co_return status;
+  if (fetch == nullptr) co_return status;
   std::memcpy(out.data(), fetch->data.data(), out.size());
-  end_fetch(std::move(fetch));
+  end_fetch(std::move(fetch), status);
   co_return status;
 }
 

@@ -41,6 +41,13 @@ void scatter(const IoRequest& request, std::span<const std::byte> from) {
   }
 }
 
+/// Stands for the disk in the pool's names.
+uint64_t key_of(const Uuid& id) {
+  uint64_t key = 0;
+  for (const uint8_t byte : id.bytes) key = (key ^ byte) * 0x100000001b3ull;  // FNV-1a
+  return key;
+}
+
 }  // namespace
 
 HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOptions options,
@@ -50,6 +57,7 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
       cloud_(cloud),
       options_(std::move(options)),
       id_(super.disk_id),
+      admission_key_(key_of(id_)),
       super_(super),
       block_count_(log::extent_of(super) / kBlockBytes),
       base_retry_(reactor, cloud.base(), base_traffic_, kCloudReadLimitNs),
@@ -81,7 +89,10 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
   pool_.add(*this);
 }
 
-HybridDisk::~HybridDisk() { pool_.remove(*this); }
+HybridDisk::~HybridDisk() {
+  pool_.staging().drop(*this, Lba(0), UINT64_MAX);
+  pool_.remove(*this);
+}
 
 bool HybridDisk::refuse(IoRequest& request, IoStatus status) {
   request.status = status;
@@ -189,7 +200,7 @@ Task<void> HybridDisk::run_zero(IoRequest& request) {
 Task<void> HybridDisk::run_read(IoRequest& request) {
   const TimeNs start_ns = reactor_.now();
   IoStatus status = IoStatus::ok;
-  const Keep keep = see_read(request);
+  const Keep keep = begin_read(request);
   if (aligned(request)) {
     const std::span<std::byte> out(static_cast<std::byte*>(request.iov[0].iov_base),
                                    request.length);

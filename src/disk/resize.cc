@@ -118,7 +118,7 @@ Task<Result<void>> HybridDisk::shrink(uint64_t size_bytes, bool force) {
   }
   // Requests wait until nobody is behind the new end any more.
   state_ = State::resizing;
-  drop_pieces(Lba(0), UINT64_MAX);
+  overtake_fetches(Lba(0), UINT64_MAX);
   const TimeNs deadline_ns = reactor_.now() + kHoldAllNs;
   while (active_ > 0 && state_ == State::resizing && reactor_.now() < deadline_ns)
     co_await reactor_.sleep(kLookAgainNs);

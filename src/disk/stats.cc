@@ -24,6 +24,12 @@ void DiskStats::count(const IoRequest& request, TimeNs took_ns) {
   }
 }
 
+double DiskStats::read_hit_ratio() const {
+  const uint64_t hits = read_hit_blocks + memory_served_blocks;
+  const uint64_t all = hits + read_miss_blocks;
+  return all == 0 ? 0 : static_cast<double>(hits) / static_cast<double>(all);
+}
+
 void DiskStats::add_requests(const DiskStats& other) {
   reads += other.reads;
   writes += other.writes;

@@ -25,11 +25,12 @@ struct PoolWrites {
 };
 
 struct PoolStats {
-  uint64_t size_bytes = 0;   ///< room for segments
-  uint64_t used_bytes = 0;   ///< in segments that are not free
-  uint64_t dirty_bytes = 0;  ///< data the cloud log does not hold yet
-  uint64_t index_bytes = 0;  ///< memory of index, checksums and access counts of all disks
-  bool failed = false;       ///< the pool device failed; disks run from the cloud
+  uint64_t size_bytes = 0;    ///< room for segments
+  uint64_t used_bytes = 0;    ///< in segments that are not free
+  uint64_t dirty_bytes = 0;   ///< data the cloud log does not hold yet
+  uint64_t index_bytes = 0;   ///< memory of index, checksums and access counts of all disks
+  uint64_t staged_bytes = 0;  ///< held in memory after their first miss
+  bool failed = false;        ///< the pool device failed; disks run from the cloud
   PoolWrites written;
 };
 
@@ -58,8 +59,10 @@ struct DiskStats {
   uint64_t dispatch_trainings = 0;   ///< of the dispatcher's model
   uint64_t admitted_blocks = 0;      ///< copied into the pool because reads missed them
   uint64_t unadmitted_blocks = 0;  ///< worth a copy, but clients' data, memory or budget came first
-  uint64_t stream_blocks = 0;      ///< missed by sequential streams, which pass the pool by
-  uint64_t ahead_blocks = 0;       ///< fetched from the cloud ahead of a stream
+  uint64_t memory_served_blocks =
+      0;                             ///< staged after their first miss, or just fetched for another
+  uint64_t stream_blocks = 0;        ///< missed by sequential streams, which pass the pool by
+  uint64_t ahead_blocks = 0;         ///< fetched from the cloud ahead of a stream
   uint64_t ahead_served_blocks = 0;  ///< of them: what clients then asked for
   uint64_t checksum_errors = 0;      ///< blocks whose CRC did not match when read
   uint64_t lost_blocks = 0;          ///< blocks whose only copy is gone
@@ -71,6 +74,9 @@ struct DiskStats {
   DeviceTraffic cloud;                  ///< background work included
   CloudMeterStats cloud_meter;          ///< the same as the cloud counts it, and its limits
 
+  /// Of the blocks read, the part that took no request to the cloud, prefetched ones not counted;
+  /// 0 if none was.
+  double read_hit_ratio() const;
   /// A request has ended after `took_ns`.
   void count(const IoRequest& request, TimeNs took_ns);
   /// Adds the requests of `other`, which serves the same disk.

@@ -39,9 +39,8 @@ Task<void> HybridDisk::acquire(Ticket& ticket) {
     tickets_.for_each([&](Ticket& other) {
       if (&other == &ticket) before = false;
       if (!before) return;
-      const bool overlap = other.lba.value < ticket.lba.value + ticket.count &&
-                           ticket.lba.value < other.lba.value + other.count;
-      blocked |= overlap && (ticket.exclusive || other.exclusive);
+      blocked |= overlap(other.lba, other.count, ticket.lba, ticket.count) &&
+                 (ticket.exclusive || other.exclusive);
     });
     if (!blocked) co_return;
     co_await tickets_changed_.wait();
@@ -59,19 +58,17 @@ void HybridDisk::take_seq(PendingSeq& pending) {
   pending.seq = next_seq_;
   ++next_seq_;
   pending_seqs_.push_back(pending);
-  if (!planted(Planted::admit_stale_fetch)) overtake_fetches(pending.lba, pending.count);
-  drop_pieces(pending.lba, pending.count);
+  overtake_fetches(pending.lba, pending.count);
 }
 
 /// Is a write to any of these blocks in the pool's log already (or, if `direct_too`, in the
 /// cloud's), but not in the index yet?
 bool HybridDisk::under_way(Lba lba, uint64_t count, bool direct_too) {
-  bool overlap = false;
+  bool found = false;
   pending_seqs_.for_each([&](PendingSeq& pending) {
-    overlap |= (direct_too || !pending.direct) && pending.lba.value < lba.value + count &&
-               lba.value < pending.lba.value + pending.count;
+    found |= (direct_too || !pending.direct) && overlap(pending.lba, pending.count, lba, count);
   });
-  return overlap;
+  return found;
 }
 
 Task<void> HybridDisk::pace(uint64_t bytes) {
@@ -179,6 +176,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
   PendingSeq pending;
   pending.lba = lba;
   pending.count = count;
+  if (blocks > 0) pool_.admission().saw_write(admission_key_, lba, blocks);
   IoStatus status = IoStatus::stopped;
   while (going_on()) {
     WriteContext context;

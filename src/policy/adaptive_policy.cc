@@ -1,14 +1,9 @@
 #include "policy/adaptive_policy.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace latte::policy {
 namespace {
-
-/// What remains of a score from one look to the next: half of it is gone after about four times the
-/// cache's size.
-constexpr double kScoreLeft = 1 - 1.0 / 96;
 
 uint64_t sample_share_for(uint64_t capacity_blocks, uint64_t wanted, uint64_t least) {
   return std::clamp<uint64_t>(capacity_blocks / least, 1, wanted);
@@ -39,7 +34,10 @@ bool AdaptivePolicy::touch(const CacheAccess& access) {
   history_.observe(access);
   const bool sampled = (access.block * hash_key_ >> 32) % sample_share_ == 0;
   if (sampled) sample(access);
-  if (--until_look_ == 0) choose();
+  if (--until_look_ == 0) {
+    until_look_ = look_every_;
+    if (modes_.look()) cache_.set_mode(modes_.best());
+  }
   const AdaptiveCache::Outcome outcome = cache_.access(access);
   for (uint32_t i = 0; i < outcome.admitted; ++i) count_admitted();
   for (const BlockId dropped : cache_.dropped())
@@ -49,18 +47,7 @@ bool AdaptivePolicy::touch(const CacheAccess& access) {
 
 void AdaptivePolicy::sample(const CacheAccess& access) {
   for (size_t mode = 0; mode < small_.size(); ++mode)
-    if (small_[mode]->access(access).hit && !access.is_write) score_[mode] += 1;
-}
-
-void AdaptivePolicy::choose() {
-  until_look_ = look_every_;
-  const auto best =
-      static_cast<size_t>(std::max_element(score_.begin(), score_.end()) - score_.begin());
-  if (score_[best] > score_[mode_] * (1 + kLead) + kSure * std::sqrt(score_[best])) {
-    mode_ = best;
-    cache_.set_mode(best);
-  }
-  for (double& score : score_) score *= kScoreLeft;
+    if (small_[mode]->access(access).hit && !access.is_write) modes_.add(mode, 1);
 }
 
 }  // namespace latte::policy

@@ -1,12 +1,10 @@
 // "ours": an AdaptiveCache whose mode is the one that does best on a sample.
 //
 // One block in kSampleShare, by a hash of its number, is also run through one small AdaptiveCache
-// per mode. What they hit, fading over a few times the cache's size, decides: the mode changes when
-// another one leads by kLead and by more than chance, for a change costs admissions. So no mode is
-// followed for long where it is the wrong one: S3-FIFO's rules serve where frequency decides, worth
-// where loops, scans or written data do.
-// Costs beside the cache itself: three times a sixteenth.
-// Thread rule: an object belongs to one thread.
+// per mode. What they hit, fading over a few times the cache's size, decides (Rivals). So no mode
+// is followed for long where it is the wrong one: S3-FIFO's rules serve where frequency decides,
+// worth where loops, scans or written data do. Costs beside the cache itself: three times a
+// sixteenth. Thread rule: an object belongs to one thread.
 #pragma once
 
 #include <array>
@@ -15,6 +13,7 @@
 #include "policy/adaptive_cache.h"
 #include "policy/block_history.h"
 #include "policy/cache_policy.h"
+#include "policy/rivals.h"
 
 namespace latte::policy {
 
@@ -27,21 +26,17 @@ class AdaptivePolicy final : public CachePolicy {
   static constexpr uint64_t kSampleShare = 16;
   static constexpr uint64_t kLeastSample = 512;  // blocks of a small cache's capacity
   static constexpr size_t kFirstMode = 0;
-  static constexpr double kLead = 0.01;
-  static constexpr double kSure = 3;      // and by as many standard deviations of a count
   static constexpr uint64_t kLooks = 16;  // at the score, while as many accesses as blocks go by
 
   bool touch(const CacheAccess& access) override;
   void sample(const CacheAccess& access);
-  void choose();
 
   BlockHistory history_;
   uint64_t sample_share_;
   uint64_t hash_key_;
   AdaptiveCache cache_;
   std::array<std::unique_ptr<AdaptiveCache>, kCacheModes.size()> small_;
-  std::array<double, kCacheModes.size()> score_{};  // hits of each small cache, fading
-  size_t mode_ = kFirstMode;
+  Rivals<kCacheModes.size()> modes_{kFirstMode};  // by the hits of each small cache
   uint64_t look_every_;
   uint64_t until_look_;
 };

@@ -1,16 +1,35 @@
 #include "policy/admission.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
 namespace latte::policy {
 namespace {
 
-/// Names kept, as a share of the pool's blocks.
-constexpr uint64_t kNamesShare = 2;
+/// Blocks missed first that memory holds: one in so many of the pool's, and at least so many.
+constexpr uint64_t kStagingShare = 50;
+constexpr uint64_t kLeastStaged = 64;
+
+/// Names kept for a pool of so many blocks.
+uint64_t names_for(AdmissionMode mode, uint64_t pool_blocks) {
+  switch (mode) {
+    case AdmissionMode::none:
+    case AdmissionMode::all:
+      return 0;
+    case AdmissionMode::s3fifo:
+      return pool_blocks / 2;
+    case AdmissionMode::adaptive:
+      return pool_blocks / 10 * 9;
+  }
+  return 0;
+}
 
 constexpr std::pair<std::string_view, AdmissionMode> kModes[] = {
-    {"none", AdmissionMode::none}, {"all", AdmissionMode::all}, {"s3fifo", AdmissionMode::s3fifo}};
+    {"none", AdmissionMode::none},
+    {"all", AdmissionMode::all},
+    {"s3fifo", AdmissionMode::s3fifo},
+    {"adaptive", AdmissionMode::adaptive}};
 
 }  // namespace
 
@@ -39,22 +58,38 @@ std::string admission_mode_names() {
 
 Admission::Admission(AdmissionOptions options, uint64_t pool_blocks)
     : mode_(options.mode),
-      names_(options.mode == AdmissionMode::s3fifo ? pool_blocks / kNamesShare : 0),
-      budget_(options.write_budget_bytes) {}
+      names_(names_for(options.mode, pool_blocks)),
+      budget_(options.write_budget_bytes) {
+  if (mode_ != AdmissionMode::adaptive) return;
+  staging_blocks_ = std::min(std::max(pool_blocks / kStagingShare, kLeastStaged),
+                             options.staging_bytes / kBlockBytes);
+  tuner_ = std::make_unique<RoundTuner>(pool_blocks);
+}
 
 bool Admission::worth(uint64_t disk_key, Lba lba) {
+  const uint64_t key = disk_key + lba.value;
   switch (mode_) {
     case AdmissionMode::none:
       return false;
     case AdmissionMode::all:
       return true;
     case AdmissionMode::s3fifo:
+    case AdmissionMode::adaptive:
       break;
   }
-  const uint64_t key = disk_key + lba.value;
   if (names_.take(key)) return true;
-  names_.keep(key);
+  if (staging_blocks_ == 0) names_.keep(key);
   return false;
+}
+
+void Admission::saw_read(uint64_t disk_key, Lba lba, uint64_t count) {
+  if (!tuner_) return;
+  for (uint64_t i = 0; i < count; ++i) tuner_->saw_read(disk_key + lba.value + i);
+}
+
+void Admission::saw_write(uint64_t disk_key, Lba lba, uint64_t count) {
+  if (!tuner_) return;
+  for (uint64_t i = 0; i < count; ++i) tuner_->saw_write(disk_key + lba.value + i);
 }
 
 }  // namespace latte::policy

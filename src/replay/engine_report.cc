@@ -31,12 +31,6 @@ const DiskStats& disk_of(const EngineRun& run) {
   return run.stats.disks.front();
 }
 
-double hit_ratio(const EngineRun& run) {
-  const DiskStats& disk = disk_of(run);
-  const uint64_t all = disk.read_hit_blocks + disk.read_miss_blocks;
-  return all == 0 ? 0 : static_cast<double>(disk.read_hit_blocks) / static_cast<double>(all);
-}
-
 double blocks_a_second(const EngineRun& run) {
   return run.seconds <= 0 ? 0 : static_cast<double>(run.blocks) / run.seconds;
 }
@@ -214,7 +208,7 @@ nlohmann::ordered_json run_json(const EngineResult& result, const EngineRun& run
           {"failed", run.failed},
           {"virtual_seconds", static_cast<double>(run.virtual_ns) / kSecond},
           {"event_hash", fmt::format("{:016x}", run.hash)},
-          {"read_hit_ratio", hit_ratio(run)},
+          {"read_hit_ratio", disk_of(run).read_hit_ratio()},
           {"read_bytes", disk.read_bytes},
           {"cloud_served_bytes", disk.cloud_served_blocks * kBlockBytes},
           {"read", latency_json(disk.read_latency)},
@@ -255,7 +249,7 @@ std::string to_table(const EngineResult& result) {
                     mib(written.admission + written.reinsertion), mib(written.metadata));
     text +=
         fmt::format(kRow, size_name(run), policy::name_of(run.admission), name_of(run.dispatch),
-                    fmt::format("{:.4f}", hit_ratio(run)),
+                    fmt::format("{:.4f}", disk_of(run).read_hit_ratio()),
                     fmt::format("{:.1f}", read_megabytes_a_second(run)), three(disk.read_latency),
                     three(disk.write_latency), pool, disk.cloud.reads + disk.cloud.writes, run.late,
                     fmt::format("{:.0f}", blocks_a_second(run)));

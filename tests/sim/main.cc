@@ -40,6 +40,7 @@ struct Options {
   std::string rereads = "any";
   std::string snapshots = "any";
   std::string read_ahead = "any";
+  std::string staging = "any";
   std::string seed_file;
   bool trace = false;
   bool fresh = false;
@@ -81,10 +82,11 @@ struct Search {
   Use rereads = Use::any;
   Use snapshots = Use::any;
   Use read_ahead = Use::any;
+  Use staging = Use::any;
 
   RunOptions run_at(uint64_t index) const {
     return listed.empty() ? RunOptions{first + index, fence,      admission, dispatch, rereads,
-                                       snapshots,     read_ahead, false,     spared}
+                                       snapshots,     read_ahead, staging,   false,    spared}
                           : listed[index];
   }
   /// REQUIRES: the seed is one of this search.
@@ -290,6 +292,7 @@ int run_many(const Options& options) {
   search.rereads = use_named(options.rereads);
   search.snapshots = use_named(options.snapshots);
   search.read_ahead = use_named(options.read_ahead);
+  search.staging = use_named(options.staging);
   const auto start = WallClock::now();
   uint64_t runs = 0, operations = 0;
   const uint64_t failures = run_search(search, options.jobs, &runs, &operations);
@@ -316,6 +319,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--rereads", options.rereads, "none, or any (the seed says whether)");
   app.add_option("--snapshots", options.snapshots, "none, or any (the seed says whether)");
   app.add_option("--read-ahead", options.read_ahead, "none, or any (the seed says whether)");
+  app.add_option("--staging", options.staging, "none, or any (the seed says whether)");
   app.add_option("--plant", options.plant, "Planted bug to run with");
   app.add_flag("--plants", options.all_plants, "Hunt every planted bug; all must be found");
   app.add_flag("--fresh", options.fresh, "First seed from the clock");
@@ -344,6 +348,7 @@ int main_checked(int argc, char** argv) {
                        use_named(options.rereads),
                        use_named(options.snapshots),
                        use_named(options.read_ahead),
+                       use_named(options.staging),
                        options.trace,
                        options.spared};
   return run_seed(run, false, &operations, true) ? 0 : 1;

@@ -51,6 +51,9 @@ policy::AdmissionOptions choose_admission(const RunOptions& run) {
   options.mode = policy::AdmissionMode::none;
   if (run.admission == Use::none || random.chance(1, 4)) return options;
   options.mode = random.chance(1, 2) ? policy::AdmissionMode::all : policy::AdmissionMode::s3fifo;
+  // Drawn apart, so that runs without it stay what they were.
+  if (run.staging == Use::any && Random(run.seed * 7 + 1).chance(1, 2))
+    options.mode = policy::AdmissionMode::adaptive;
   // Runs last minutes: this is soon spent, and comes back in part.
   if (random.chance(1, 6)) options.write_budget_bytes = 8ull << 30;
   return options;

@@ -19,11 +19,9 @@ constexpr std::pair<Fence, const char*> kFences[] = {
 constexpr std::pair<Use, const char*> kUses[] = {{Use::any, "any"}, {Use::none, "none"}};
 
 constexpr std::pair<const char*, Use RunOptions::*> kUsed[] = {
-    {"admission", &RunOptions::admission},
-    {"dispatch", &RunOptions::dispatch},
-    {"rereads", &RunOptions::rereads},
-    {"snapshots", &RunOptions::snapshots},
-    {"read-ahead", &RunOptions::read_ahead}};
+    {"admission", &RunOptions::admission},   {"dispatch", &RunOptions::dispatch},
+    {"rereads", &RunOptions::rereads},       {"snapshots", &RunOptions::snapshots},
+    {"read-ahead", &RunOptions::read_ahead}, {"staging", &RunOptions::staging}};
 
 constexpr std::pair<const char*, bool Spared::*> kTroubles[] = {
     {"damage", &Spared::damage},      {"cloud", &Spared::cloud},
@@ -121,8 +119,9 @@ std::vector<RunOptions> read_seed_file(const std::string& path) {
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line[0] == '#') continue;
     std::istringstream words(line);
-    RunOptions run{0,         Fence::generation, Use::none, Use::none, Use::none,
-                   Use::none, Use::none,         false,     {}};
+    RunOptions run;
+    run.fence = Fence::generation;
+    for (const auto& [what, use] : kUsed) run.*use = Use::none;
     words >> run.seed;
     for (std::string word; words >> word;) take_word(word, run);
     runs.push_back(run);

@@ -41,6 +41,7 @@ struct RunOptions {
   Use rereads = Use::any;     ///< of what was just written
   Use snapshots = Use::any;   ///< in the cloud, while clients go on
   Use read_ahead = Use::any;  ///< of what streams are about to read
+  Use staging = Use::any;     ///< of what reads miss for the first time
   bool trace = false;
   Spared spared;
 };
@@ -54,8 +55,9 @@ Spared spared_from(const std::vector<std::string>& names);
 /// The command that runs exactly this again, with everything that happens printed.
 std::string replay_command(const RunOptions& options);
 /// A list of seeds, one a line with words behind it: a fence (left out: generation); "admission",
-/// "dispatch", "rereads", "snapshots", "read-ahead" (the seed says whether there is any; left out:
-/// there is none); "without=KIND,..." (kinds of trouble left out). '#' begins a comment line.
+/// "dispatch", "rereads", "snapshots", "read-ahead", "staging" (the seed says whether there is any;
+/// left out: there is none); "without=KIND,..." (kinds of trouble left out). '#' begins a comment
+/// line.
 std::vector<RunOptions> read_seed_file(const std::string& path);
 
 }  // namespace latte::simtest

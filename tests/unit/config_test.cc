@@ -49,10 +49,15 @@ TEST(Config, ReadsTheContractsExample) {
 }
 
 TEST(Config, ReadsWhatThePoolAdmits) {
-  const auto config = parse(kPool + "admission = \"all\"\nwrite_budget = \"200GB\"\n" + kDisk);
+  const auto config =
+      parse(kPool + "admission = \"all\"\nwrite_budget = \"200GB\"\nstaging = \"1GiB\"\n" + kDisk);
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config.value().pool.admission.mode, policy::AdmissionMode::all);
   EXPECT_EQ(config.value().pool.admission.write_budget_bytes, 200'000'000'000u);
+  EXPECT_EQ(config.value().pool.admission.staging_bytes, 1u << 30);
+  const auto none = parse(kPool + "staging = \"none\"\n" + kDisk);
+  ASSERT_TRUE(none) << none.error().message;
+  EXPECT_EQ(none.value().pool.admission.staging_bytes, 0u);
 }
 
 TEST(Config, DefaultsAreTheDocumentedOnes) {
@@ -65,7 +70,8 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(disk.cloud_log_bytes, 1u << 30);
   EXPECT_FALSE(disk.options.cloud_limits.any());
   EXPECT_EQ(config.value().pool.options.segment_bytes, 4u << 20);
-  EXPECT_EQ(config.value().pool.admission.mode, policy::AdmissionMode::s3fifo);
+  EXPECT_EQ(config.value().pool.admission.mode, policy::AdmissionMode::adaptive);
+  EXPECT_EQ(config.value().pool.admission.staging_bytes, 64u << 20);
   EXPECT_EQ(config.value().pool.admission.write_budget_bytes, 0u);
   EXPECT_TRUE(config.value().control_socket.empty());
   EXPECT_FALSE(config.value().http);
@@ -133,13 +139,16 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"SyntaxLetterInWrongPlace", "\xc3\xa9 = 1\n", "run.toml:1:"},
         Mistake{"Empty", "", "pool is missing; add it"},
         Mistake{"NoDisk", kPool, "disk is missing"},
-        Mistake{"UnknownKey", kPool + "sise = 1\n" + kDisk,
-                "run.toml:4:1: pool.sise is no known key; allowed here are path, size, volumes, "
-                "segment_size, write_buffer, write_buffer_directory, admission, write_budget"},
+        Mistake{
+            "UnknownKey", kPool + "sise = 1\n" + kDisk,
+            "run.toml:4:1: pool.sise is no known key; allowed here are path, size, volumes, "
+            "segment_size, write_buffer, write_buffer_directory, admission, write_budget, staging"},
         Mistake{"Admission", kPool + "admission = \"lru\"\n" + kDisk,
-                "write \"none\", \"all\" or \"s3fifo\""},
+                "write \"none\", \"all\", \"s3fifo\" or \"adaptive\""},
         Mistake{"WriteBudgetTooSmall", kPool + "write_budget = \"1MiB\"\n" + kDisk,
                 "write at least 64 MiB a day, or 0"},
+        Mistake{"StagingTooLarge", kPool + "staging = \"1TiB\"\n" + kDisk,
+                "at most 64 GiB, or \"none\""},
         Mistake{"UnknownTable", kPool + kDisk + "[metrics]\n", "metrics is no known key"},
         Mistake{"WrongType", "[pool]\npath = 7\n", "run.toml:2:8: pool.path = 7 is no text"},
         Mistake{"DiskNotAList", kPool + "[disk]\nname = \"db\"\n", "write [[disk]]"},

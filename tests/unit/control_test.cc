@@ -192,8 +192,8 @@ TEST(ControlRequest, ReadsWhatThereIs) {
                           R"({"command":"record","disk":"db","seconds":604801})",
                           R"({"command":"record","disk":"db","seconds":"7"})"})
     EXPECT_FALSE(parse_control_request(bad)) << bad;
-  const auto snapshot = parse_control_request(
-      R"({"command":"snapshot","action":"create","disk":"db","name":"s"})");
+  const auto snapshot =
+      parse_control_request(R"({"command":"snapshot","action":"create","disk":"db","name":"s"})");
   ASSERT_TRUE(snapshot) << snapshot.error().message;
   EXPECT_EQ(snapshot.value().action, ControlRequest::SnapshotAction::create);
   EXPECT_EQ(snapshot.value().snapshot, "s");

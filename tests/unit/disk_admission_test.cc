@@ -11,7 +11,10 @@ constexpr uint64_t kB = kBlockBytes;
 constexpr uint64_t kBlocks = 64;
 
 policy::AdmissionOptions admitting(policy::AdmissionMode mode, uint64_t budget_bytes = 0) {
-  return policy::AdmissionOptions{mode, budget_bytes};
+  policy::AdmissionOptions options;
+  options.mode = mode;
+  options.write_budget_bytes = budget_bytes;
+  return options;
 }
 
 /// A disk whose blocks hold their number plus one, all of them in the base and none in the pool.
@@ -118,7 +121,7 @@ TEST(Admission, ABadCopyBehindUnshippedDataIsReadFromTheCloud) {
   // A write waits half a second for company before it is shipped; the copy comes behind it.
   ASSERT_EQ(rig.write(kBlocks * kB, filled(kB, 250)), IoStatus::ok);
   EXPECT_EQ(rig.read(0, kB), filled(kB, ColdDisk::value(0)));
-  (void)rig.world().run_for(50 * kMillisecond);
+  (void)rig.world().run_for(200 * kMillisecond);
   ASSERT_EQ(rig.stats().admitted_blocks, 1u);
   const auto is_copy = [&](uint64_t page) {
     const sim::PageRef contents = rig.drive().store().peek(page);
