@@ -19,7 +19,7 @@ help:
 
 build:
 	@tools/install-deps build
-	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release -DLATTE_UNITY=ON >/dev/null
 	@ninja -C build/release -j$(JOBS) latte
 
 run:
@@ -31,7 +31,7 @@ test: test-release test-sanitized test-threads
 
 test-release:
 	@tools/install-deps test
-	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release -DLATTE_UNITY=ON >/dev/null
 	ninja -C build/release -j$(JOBS)
 	ctest --test-dir build/release --output-on-failure -j1
 	@grep -ahE 'seeds from [0-9]{12,}:' build/release/Testing/Temporary/LastTest.log
@@ -69,7 +69,7 @@ fuzz:
 # Alone on the machine, please.
 bench:
 	@tools/install-deps test
-	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@$(CMAKE) -B build/release -DCMAKE_BUILD_TYPE=Release -DLATTE_UNITY=ON >/dev/null
 	@ninja -C build/release -j$(JOBS)
 	@mkdir -p $(BENCH_DIR)
 	build/release/bench/hit_path_bench --dir $(BENCH_DIR)

@@ -9,7 +9,7 @@
 namespace latte {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 // The text under `key`, or null if there is none.
 const std::string* text_of(const Json& request, const char* key) {

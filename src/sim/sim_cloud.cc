@@ -24,9 +24,6 @@ constexpr uint32_t kSharedOwner = 1;
 bool is_write(const IoRequest& request) {
   return request.op != IoOp::read && request.op != IoOp::flush;
 }
-std::span<const iovec> vectors(const IoRequest& request) {
-  return {request.iov, request.op == IoOp::write ? request.iov_count : 0};
-}
 }  // namespace
 
 SimCloud::SimCloud(World& world, SimCloudOptions options)
@@ -90,7 +87,7 @@ void SimCloud::send_late(PageStore& store, uint64_t generation, const IoRequest&
   if (request.op == IoOp::write) {
     late.data.resize(request.length);
     std::byte* to = late.data.data();
-    for (const iovec& vector : vectors(request)) {
+    for (const iovec& vector : data_of(request)) {
       std::memcpy(to, vector.iov_base, vector.iov_len);
       to += vector.iov_len;
     }
@@ -150,7 +147,7 @@ void CloudPort::put(const IoRequest& request, Random* tear) {
   PageStore::Mode mode;
   mode.owner = volume_.owner_;
   mode.tear = tear;
-  store_.write(request.offset, request.length, vectors(request), mode);
+  store_.write(request.offset, request.length, data_of(request), mode);
 }
 
 /// Whether the fence keeps it out; `mark` tells when it was submitted.

@@ -13,9 +13,6 @@ DeviceInfo drive_info(const DriveOptions& options) {
   info.volatile_cache = true;
   return info;
 }
-std::span<const iovec> vectors(const IoRequest& request) {
-  return {request.iov, request.op == IoOp::write ? request.iov_count : 0};
-}
 }  // namespace
 
 SimDrive::SimDrive(World& world, DriveOptions options)
@@ -77,7 +74,7 @@ void SimDrive::put(const IoRequest& request, uint64_t offset, Random* tear) {
   PageStore::Mode mode;
   mode.durable = request.fua && options_.can_fua && tear == nullptr;
   mode.tear = tear;
-  store_.write(offset, request.length, vectors(request), mode);
+  store_.write(offset, request.length, data_of(request), mode);
 }
 
 IoStatus SimDrive::execute_write(IoRequest& request) {

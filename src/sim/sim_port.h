@@ -42,6 +42,11 @@ class Pipe {
 /// flushes do: no data moves.
 TimeNs modelled_end(model::DeviceModel& timing, const IoRequest& request, TimeNs now);
 
+/// What a write brings; nothing for what zeroes.
+inline std::span<const iovec> data_of(const IoRequest& request) {
+  return {request.iov, request.op == IoOp::write ? request.iov_count : 0};
+}
+
 class SimPort : public BlockDevice, protected EventTarget {
  public:
   SimPort(World& world, DeviceInfo info) : world_(world), info_(std::move(info)) {}

@@ -6,7 +6,6 @@
 namespace latte::trace {
 namespace {
 
-constexpr uint64_t kMicrosecondTick = 1'000;
 constexpr uint64_t kFileTimeTick = 100;
 
 /// Fills offset and length from text.
@@ -63,7 +62,7 @@ class CsvParser final : public RecordParser {
   }
 
  private:
-  TraceClock clock_{kMicrosecondTick};
+  TraceClock clock_{kMicrosecond};
   bool first_ = true;
 };
 

@@ -7,8 +7,6 @@
 namespace latte::trace {
 namespace {
 
-constexpr uint64_t kMicrosecondTick = 1'000;
-
 class FioParser final : public RecordParser {
  public:
   explicit FioParser(const ParserOptions& options) : filter_(options.device) {}
@@ -73,7 +71,7 @@ class FioParser final : public RecordParser {
   int version_ = 0;
   uint64_t waited_us_ = 0;
   DeviceFilter filter_;
-  TraceClock clock_{kMicrosecondTick};
+  TraceClock clock_{kMicrosecond};
 };
 
 }  // namespace

@@ -9,8 +9,6 @@
 namespace latte::trace {
 namespace {
 
-constexpr uint64_t kMicrosecondTick = 1'000;
-
 /// SCSI operation codes (SBC-3).
 std::optional<TraceOp> op_of(uint16_t command) {
   switch (command) {
@@ -56,7 +54,7 @@ class VscsiParser final : public RecordParser {
 
  private:
   uint16_t version_;
-  TraceClock clock_{kMicrosecondTick};
+  TraceClock clock_{kMicrosecond};
 };
 
 }  // namespace
