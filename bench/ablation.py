@@ -24,7 +24,7 @@ READS, WRITES = "arc_P2", "blkreplay_mysql"
 WRITES_PACE = 5  # of the composed traces: the writers' own pace times this
 COMPOSED_SPEED = 4
 BURST_US, BURST_FACTOR = 10_000_000, 10
-ADMISSIONS, DISPATCHERS = "all,s3fifo", "local,wait,svm"
+ADMISSIONS, DISPATCHERS = "all,s3fifo,adaptive", "local,wait,svm"
 # gp3-like: capacity, operations and bandwidth beyond what is included.
 CONFIG = """[pool]
 path = "pool"

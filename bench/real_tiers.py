@@ -149,7 +149,7 @@ def curve(args):
 
 
 def measure_interference(args, dispatcher):
-    """fio's report, and the share of the bytes that the cloud gave."""
+    """fio's report, and the bytes that the cloud was asked for, in all and for want of an answer of the pool."""
     with served(args, dispatcher, "/dev/shm", "--filter=delay", "rdelay=1ms") as (directory, server, _):
         before = server.status()["disks"][0]["cloud"]["read_bytes"]
         noise = subprocess.Popen(["fio", "--name=noise", f"--filename={directory}/noise", "--size=2g", "--direct=1",
@@ -160,17 +160,18 @@ def measure_interference(args, dispatcher):
         finally:
             noise.terminate()
             noise.wait()
-        return result, server.status()["disks"][0]["cloud"]["read_bytes"] - before
+        disk = server.status()["disks"][0]
+        return result, disk["cloud"]["read_bytes"] - before, disk["hedged_bytes"]
 
 
 def interference(args):
-    print(f"{'':>6}{'IOPS':>9}{'mean us':>9}{'p99':>8}{'p99.9':>8}{'from the cloud':>16}")
+    print(f"{'':>6}{'IOPS':>9}{'mean us':>9}{'p99':>8}{'p99.9':>8}{'from the cloud':>16}{'hedged':>12}")
     for dispatcher in DISPATCHERS:
-        result, cloud_bytes = measure_interference(args, dispatcher)
+        result, cloud_bytes, hedged_bytes = measure_interference(args, dispatcher)
         spread = result["clat_ns"]["percentile"]
         print(f"{dispatcher:>6}{result['iops']:9.0f}{result['clat_ns']['mean'] / 1e3:9.0f}"
               f"{spread['99.000000'] / 1e3:8.0f}{spread['99.900000'] / 1e3:8.0f}"
-              f"{cloud_bytes / MIB:12.0f} MiB", flush=True)
+              f"{cloud_bytes / MIB:12.0f} MiB{hedged_bytes / MIB:8.1f} MiB", flush=True)
 
 
 def stream(args):

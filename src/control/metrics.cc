@@ -160,6 +160,9 @@ constexpr Metric kMetrics[] = {
     hybrid_metric("latte_disk_cloud_served_bytes_total", "counter", "bytes",
                   "Bytes of blocks that the pool had and the cloud was asked for, to be sooner",
                   [](Facts, Disk d) { return blocks(d.cloud_served_blocks); }),
+    hybrid_metric("latte_disk_hedged_bytes_total", "counter", "bytes",
+                  "Bytes of blocks asked of the cloud as well, since the pool took long",
+                  [](Facts, Disk d) { return blocks(d.hedged_blocks); }),
     hybrid_metric(
         "latte_disk_missed_block_bytes_total", "counter", "bytes", kMissed,
         [](Facts, Disk d) { return blocks(d.admitted_blocks); }, "fate=\"admitted\""),

@@ -172,13 +172,19 @@ class HybridDisk final : public BlockDevice,
     uint64_t& held_bytes;
   };
   struct Copy;  // read_dispatch.cc
-  struct OtherTier;
+  struct Race;
+  struct TierRead;
   DispatchTicket begin_io(IoKind kind, uint64_t blocks, Tier tier);
   void end_io(const DispatchTicket& ticket, IoStatus status);
   bool both_have(const Run& local, Run& cloud) const;
   Task<IoStatus> read_dispatched(Run run, std::span<std::byte> out, Keep keep);
   Task<bool> read_other_tier(Run local, Run cloud, DispatchTicket ticket, std::span<std::byte> out);
-  Task<void> fetch_other_tier(std::shared_ptr<OtherTier> read);
+  Task<bool> read_hedged(Run local, DispatchTicket ticket, std::span<std::byte> out);
+  TimeNs cloud_patience_ns() const;
+  std::shared_ptr<TierRead> start_tier_read(std::shared_ptr<Race> race, Run run,
+                                            DispatchTicket ticket);
+  Task<void> run_tier_read(std::shared_ptr<TierRead> read);
+  bool take_from(const TierRead& read, const Run& local, std::span<std::byte> out);
 
   struct Ahead;  // read_ahead.cc
   /// How far a stream has been read ahead, and how far ahead of its reader it is to be.

@@ -109,6 +109,36 @@ TEST(ReadDispatch, ACloudThatFailsCostsNoError) {
   EXPECT_LT(rig.read_many(1000), 25 * kMillisecond);
 }
 
+TEST(ReadDispatch, ADriveThatHangsIsNotWaitedFor) {
+  DispatchRig rig(DispatchMode::wait);
+  rig.read_many(500);
+  EXPECT_EQ(rig.stats().hedged_blocks, 0u);
+  rig.drive().faults().hang = 1'000'000;  // each answers 2 s late
+  EXPECT_LT(rig.read_many(300), 25 * kMillisecond);
+  EXPECT_GT(rig.stats().hedged_blocks, 0u);
+  EXPECT_EQ(rig.stats().read_miss_blocks, 0u);
+  rig.drive().faults().hang = 0;
+  EXPECT_TRUE(rig.run(rig.host().stop()).ok());
+}
+
+TEST(ReadDispatch, WhereBothHangTheDriveIsWaitedFor) {
+  DispatchRig rig(DispatchMode::wait);
+  rig.read_many(500);
+  rig.drive().faults().hang = 1'000'000;
+  rig.cloud().begin_outage(sim::Outage::hang, rig.world().now() + 60 * kSecond);
+  const TimeNs longest_ns = rig.read_many(3);
+  EXPECT_GE(longest_ns, 2 * kSecond);
+  EXPECT_LT(longest_ns, 3 * kSecond);
+}
+
+TEST(ReadDispatch, ADriveThatFailsInAHedgedReadIsReadFromTheCloud) {
+  DispatchRig rig(DispatchMode::wait);
+  rig.read_many(500);
+  rig.drive().faults().read_error = 1'000'000;
+  rig.read_many(64);
+  EXPECT_GT(rig.stats().read_miss_blocks, 0u);
+}
+
 TEST(ReadDispatch, WrongDataOfTheCloudAreNotShown) {
   DispatchRig rig(DispatchMode::wait);
   Progress progress;
