@@ -10,8 +10,8 @@ a second at most (the blkio controller, version 1); the cloud is nbdkit on files
 second. fio reads 64 KiB at random with 64 under way: a share from what both have, the rest from what only the cloud
 has. `to be had` is the least of both rates together and what the cloud allows for the misses.
 
-interference: latency of 4 KiB reads of what both have, 8 under way, while another process writes to the pool's drive in
-bursts. The cloud is nbdkit on files in memory that answers after 1 ms.
+interference: latency of 4 KiB reads of what both have, 8 under way, --iops a second or as many as go, while another
+process writes to the pool's drive in bursts. The cloud is nbdkit on files in memory that answers after 1 ms.
 
 stream: one reader, in order, of what only the cloud has, with read-ahead and without; the same cloud.
 
@@ -156,7 +156,7 @@ def measure_interference(args, dispatcher):
                                   "--ioengine=io_uring", *BURST, "--time_based", "--runtime=600"],
                                  stdout=subprocess.DEVNULL)
         try:
-            result = read_at_random(directory, "4k", 8, args.seconds, f"--size={DISK_MIB * WARM_PERCENT // 100}m")
+            result = read_at_random(directory, "4k", 8, args.seconds, f"--rate_iops={args.iops}", f"--size={DISK_MIB * WARM_PERCENT // 100}m")
         finally:
             noise.terminate()
             noise.wait()
@@ -200,6 +200,7 @@ def main():
     parser.add_argument("--what", choices=tuple(BENCHES), required=True)
     parser.add_argument("--local-mib", type=int, default=150)
     parser.add_argument("--cloud-mib", type=int, default=100)
+    parser.add_argument("--iops", type=int, default=0, help="0: no limit")
     parser.add_argument("--seconds", type=int, default=8)
     args = parser.parse_args()
     BENCHES[args.what](args)

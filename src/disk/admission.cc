@@ -72,11 +72,13 @@ std::shared_ptr<HybridDisk::Fetch> HybridDisk::begin_fetch(const Run& run) {
   for (uint64_t i = 0; i < run.count; ++i)
     worth[i] = admission.worth(admission_key_, run.lba + i) || lucky;
   if (worth.none() && !pool_.staging().on()) return nullptr;
-  bool busy = fetch_bytes_ + run.count * kBlockBytes > kMaxFetchBytes ||
-              under_way(run.lba, run.count, true);
+  bool others = under_way(run.lba, run.count, true);
   fetches_.for_each(
-      [&](Fetch& other) { busy |= overlap(other.lba, other.count, run.lba, run.count); });
-  if (busy) {
+      [&](Fetch& other) { others |= overlap(other.lba, other.count, run.lba, run.count); });
+  const bool full = fetch_bytes_ + run.count * kBlockBytes > kMaxFetchBytes;
+  if (others || full) {
+    // Written right now, or somebody else's fetch has them; else the next miss is to know them.
+    if (!others) forgo(run.lba, run.count, worth);
     stats_.unadmitted_blocks += worth.count();
     return nullptr;
   }
@@ -84,6 +86,13 @@ std::shared_ptr<HybridDisk::Fetch> HybridDisk::begin_fetch(const Run& run) {
   fetch->worth = worth;
   fetches_.push_back(*fetch);
   return fetch;
+}
+
+/// No room or time for what was read, or is about to be: its names are kept.
+void HybridDisk::forgo(Lba lba, uint64_t count, const std::bitset<Fetch::kMaxBlocks>& worth) {
+  policy::Admission& admission = pool_.admission();
+  for (uint64_t i = 0; i < count; ++i)
+    if (worth[i] || pool_.staging().on()) admission.remember(admission_key_, lba + i);
 }
 
 /// The read has ended: its blocks wait for the admitter, or in memory.
@@ -94,6 +103,7 @@ void HybridDisk::end_fetch(std::shared_ptr<Fetch> fetch, IoStatus status) {
   if (status != IoStatus::ok) return;
   const bool stale = fetch->overtaken || !copies_welcome();
   if (stale) {
+    if (!fetch->overtaken) forgo(fetch->lba, fetch->count, fetch->worth);
     stats_.unadmitted_blocks += fetch->worth.count();
     return;
   }
@@ -127,7 +137,8 @@ std::shared_ptr<HybridDisk::Fetch> HybridDisk::fetch_at(Lba lba) {
 Task<IoStatus> HybridDisk::read_fetched(std::shared_ptr<Fetch> fetch, Run run,
                                         std::span<std::byte> out, Keep keep) {
   while (fetch->reading) co_await fetch->ended.wait();
-  if (fetch->status != IoStatus::ok) co_return fetch->status;
+  // Another's error is not ours: it may be of other blocks, and it has waited longer.
+  if (fetch->status != IoStatus::ok) co_return co_await read_in_order(run.lba, out, Keep::alone);
   if (fetch->overtaken) co_return co_await read_in_order(run.lba, out, keep);
   const uint64_t from = run.lba - fetch->lba;
   const uint64_t count = std::min(run.count, fetch->count - from);

@@ -149,7 +149,12 @@ class HybridDisk final : public BlockDevice,
   };
 
   /// May what a read fetches from the cloud become a copy in the pool?
-  enum class Keep : uint8_t { no, pass_by, if_worth };
+  enum class Keep : uint8_t {
+    no,
+    alone,  ///< no, nor does it wait for what another read fetches
+    pass_by,
+    if_worth
+  };
   /// Blocks that were read from the cloud, or are just being read, and may be staged or become
   /// copies. Listed in fetches_ until they are, or are dropped; whoever reads them meanwhile is
   /// served from here.
@@ -178,9 +183,10 @@ class HybridDisk final : public BlockDevice,
   void end_io(const DispatchTicket& ticket, IoStatus status);
   bool both_have(const Run& local, Run& cloud) const;
   Task<IoStatus> read_dispatched(Run run, std::span<std::byte> out, Keep keep);
-  Task<bool> read_other_tier(Run local, Run cloud, DispatchTicket ticket, std::span<std::byte> out);
-  Task<bool> read_hedged(Run local, DispatchTicket ticket, std::span<std::byte> out);
-  TimeNs cloud_patience_ns() const;
+  Task<bool> read_first_tier(Run local, Run cloud, DispatchTicket ticket, std::span<std::byte> out);
+  bool may_hedge(uint64_t blocks) const;
+  TimeNs patience_ns(Tier tier) const;
+  std::shared_ptr<TierRead> start_other_read(std::shared_ptr<Race> race, Tier first, Run local);
   std::shared_ptr<TierRead> start_tier_read(std::shared_ptr<Race> race, Run run,
                                             DispatchTicket ticket);
   Task<void> run_tier_read(std::shared_ptr<TierRead> read);
@@ -304,6 +310,7 @@ class HybridDisk final : public BlockDevice,
   std::shared_ptr<Fetch> fetch_at(Lba lba);
   Task<IoStatus> read_fetched(std::shared_ptr<Fetch> fetch, Run run, std::span<std::byte> out,
                               Keep keep);
+  void forgo(Lba lba, uint64_t count, const std::bitset<Fetch::kMaxBlocks>& worth);
   void queue_for_admission(std::shared_ptr<Fetch> fetch);
   void stage(const Fetch& fetch);
   uint64_t read_staged(const Run& run, std::span<std::byte> out);
@@ -454,6 +461,7 @@ class HybridDisk final : public BlockDevice,
 
   PreferLocal policy_;
   uint64_t dispatched_bytes_ = 0;          // held by reads of the cloud of what the pool has
+  uint64_t pool_read_bytes_ = 0;           // and by reads of the pool that may be hedged
   std::unique_ptr<TierChooser> dispatch_;  // null: reads of clean blocks go to the pool
   WritePacer pacer_;
   DrainCost drain_cost_;

@@ -67,29 +67,28 @@ Task<void> HybridDisk::evacuate_front() {
   std::vector<Hot> hot;
   const log::BlockAddress low = space.address(segment.segment, 0);
   const log::BlockAddress high = low + space.segment_blocks();
-  const uint8_t bar = pool_.admission().reads_for_another_round();
-  const uint32_t most = space.segment_blocks() - space.segment_blocks() / kFreedShare;
-  const auto visit = [&](Lba lba, log::BlockAddress address) {
-    if (local_index_.find(lba) != address) return;
-    if (space.accesses(address) >= bar && hot.size() < most)
-      hot.emplace_back(lba, address);
-    else
-      local_index_.erase(lba);
-  };
+  std::vector<Hot> blocks;
   if (content.unreadable || content.gap_inside || content.end_block < segment.used_blocks) {
     // Its own bytes don't tell any more; the index does.
-    std::vector<Hot> live;
     local_index_.for_each([&](Lba lba, uint64_t address) {
-      if (address >= low && address < high) live.emplace_back(lba, address);
+      if (address >= low && address < high) blocks.emplace_back(lba, address);
     });
-    for (const auto& [lba, address] : live) visit(lba, address);
   } else {
     for (const log::TableEntry& item : content.entries) {
       if (!log::has_data(item.entry.kind)) continue;
       for (uint64_t i = 0; i < item.entry.count; ++i)
         if (item.entry.lba + i < block_count_)
-          visit(Lba(item.entry.lba + i), low + item.data_block + i);
+          blocks.emplace_back(Lba(item.entry.lba + i), low + item.data_block + i);
     }
+  }
+  const uint8_t bar = pool_.admission().reads_for_another_round();
+  const size_t most = blocks.size() - (blocks.size() + kFreedShare - 1) / kFreedShare;
+  for (const auto& [lba, address] : blocks) {
+    if (local_index_.find(lba) != address) continue;
+    if (space.accesses(address) >= bar && hot.size() < most)
+      hot.emplace_back(lba, address);
+    else
+      local_index_.erase(lba);
   }
   co_await reinsert(hot);
 }

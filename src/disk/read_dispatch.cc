@@ -4,15 +4,12 @@
 // What makes it safe whatever the dispatcher says (promises 4 to 6):
 //  - Data from the cloud count only if they match the checksums that the index has for the pool's
 //    copy: the same version, or the pool is read after all.
-//  - The cloud is waited for a few times as long as it usually takes. After that, or if it fails,
-//    the pool is read; what comes from the cloud later goes into memory of its own and tells only
-//    how long it took.
+//  - The tier that was asked is waited for a few times as long as usual. Then the other one is
+//    asked as well, and the first answer with the right checksums counts (hedged requests: Dean and
+//    Barroso, "The Tail at Scale", 2013). Both go into memory of our own; the later one tells only
+//    how long it took. So neither a cloud nor a drive that hangs holds a reader up for long.
 //
-// A drive that stalls is not foreseen by what was sent to it before: where the pool takes several
-// times the usual, the cloud is asked as well, and who answers first is believed (a hedged request:
-// Dean and Barroso, "The Tail at Scale", 2013). The pool is read into memory of our own for that.
-//
-// Limits: kMaxWaitNs of waiting; kMaxDispatchedBytes of memory.
+// Limits: kMaxWaitNs until the other is asked; kMaxDispatchedBytes and kMaxPoolReadBytes of memory.
 #include <algorithm>
 #include <cstring>
 
@@ -39,6 +36,8 @@ constexpr uint64_t kMaxHedgedBlocks = 16;
 /// Largest read that goes to the other tier, and memory for all of a disk.
 constexpr uint64_t kMaxReadBlocks = 256;
 constexpr uint64_t kMaxDispatchedBytes = 16u << 20;
+/// Likewise for reads of the pool that need memory of ours.
+constexpr uint64_t kMaxPoolReadBytes = 16u << 20;
 
 }  // namespace
 
@@ -122,12 +121,9 @@ Task<IoStatus> HybridDisk::read_dispatched(Run run, std::span<std::byte> out, Ke
         {reactor_.now(), IoKind::read, static_cast<uint32_t>(run.count * kBlockBytes)});
   else
     ticket = begin_io(IoKind::read, run.count, Tier::local);
-  if (ticket.tier == Tier::cloud) {
-    const bool served = co_await read_other_tier(run, cloud, ticket, out);
-    if (served) co_return IoStatus::ok;
-    ticket = begin_io(IoKind::read, run.count, Tier::local);
-  } else if (choice && run.count <= kMaxHedgedBlocks && dispatch_->usual_read_us(Tier::cloud) > 0) {
-    const bool served = co_await read_hedged(run, ticket, out);
+  const bool to_race = choice && (ticket.tier == Tier::cloud || may_hedge(run.count));
+  if (to_race) {
+    const bool served = co_await read_first_tier(run, cloud, ticket, out);
     if (served) co_return IoStatus::ok;
     ticket = begin_io(IoKind::read, run.count, Tier::local);
   }
@@ -136,56 +132,71 @@ Task<IoStatus> HybridDisk::read_dispatched(Run run, std::span<std::byte> out, Ke
   co_return status;
 }
 
-/// How long the cloud is waited for.
-TimeNs HybridDisk::cloud_patience_ns() const {
-  const float usual_us = dispatch_->usual_read_us(Tier::cloud);
-  return std::clamp(static_cast<TimeNs>(kPatience * usual_us * 1e3f), kMinWaitNs, kMaxWaitNs);
+bool HybridDisk::may_hedge(uint64_t blocks) const {
+  return blocks <= kMaxHedgedBlocks && dispatch_->usual_read_us(Tier::cloud) > 0 &&
+         pool_read_bytes_ + blocks * kBlockBytes <= kMaxPoolReadBytes;
 }
 
-/// Reads from the cloud what the pool has, too. False if that failed, took too long, or is not the
-/// version that the pool has.
-Task<bool> HybridDisk::read_other_tier(Run local, Run cloud, DispatchTicket ticket,
+/// How long a tier is waited for before the other one is asked as well.
+TimeNs HybridDisk::patience_ns(Tier tier) const {
+  const float cloud_us = dispatch_->usual_read_us(Tier::cloud);
+  const float pool_us = dispatch_->usual_read_us(Tier::local);
+  const float wait_us = tier == Tier::cloud
+                            ? kPatience * cloud_us
+                            : std::max(kStallTimes * pool_us, kCloudTimes * cloud_us);
+  const TimeNs least_ns = tier == Tier::cloud ? kMinWaitNs : kMinHedgeNs;
+  return std::clamp(static_cast<TimeNs>(wait_us * 1e3f), least_ns, kMaxWaitNs);
+}
+
+/// Reads what both tiers have from the one that the ticket names, and from the other as well if
+/// that takes long. False if the pool is to be read as if there were no choice.
+Task<bool> HybridDisk::read_first_tier(Run local, Run cloud, DispatchTicket ticket,
                                        std::span<std::byte> out) {
   const auto race = std::make_shared<Race>();
-  const std::shared_ptr<TierRead> read = start_tier_read(race, cloud, ticket);
-  const TimeNs due_ns = reactor_.now() + cloud_patience_ns();
-  while (!read->done && reactor_.now() < due_ns) co_await Race::Wait{reactor_, *race, due_ns};
-  co_return take_from(*read, local, out);
+  const Tier tier = ticket.tier;
+  const auto first = start_tier_read(race, tier == Tier::cloud ? cloud : local, ticket);
+  const TimeNs due_ns = reactor_.now() + patience_ns(tier);
+  while (!first->done && reactor_.now() < due_ns) co_await Race::Wait{reactor_, *race, due_ns};
+  if (first->done) co_return take_from(*first, local, out);
+  const auto second = start_other_read(race, tier, local);
+  const auto& pool = tier == Tier::local ? first : second;
+  auto from_cloud = tier == Tier::local ? second : first;
+  if (pool == nullptr) co_return false;
+  for (;;) {
+    if (from_cloud != nullptr && from_cloud->done) {
+      if (take_from(*from_cloud, local, out)) co_return true;
+      from_cloud = nullptr;
+    }
+    if (pool->done) co_return take_from(*pool, local, out);
+    co_await Race::Wait{reactor_, *race, reactor_.now() + kSecond};
+  }
 }
 
-/// Reads from the pool, and from the cloud as well if that takes long. False if neither has it as
-/// the checksums say.
-Task<bool> HybridDisk::read_hedged(Run local, DispatchTicket ticket, std::span<std::byte> out) {
-  const auto race = std::make_shared<Race>();
-  const std::shared_ptr<TierRead> read = start_tier_read(race, local, ticket);
-  const float long_us = std::max(kStallTimes * dispatch_->usual_read_us(Tier::local),
-                                 kCloudTimes * dispatch_->usual_read_us(Tier::cloud));
-  const TimeNs hedge_ns =
-      reactor_.now() + std::clamp(static_cast<TimeNs>(long_us * 1e3f), kMinHedgeNs, kMaxWaitNs);
-  while (!read->done && reactor_.now() < hedge_ns) co_await Race::Wait{reactor_, *race, hedge_ns};
-  Run cloud;
-  if (!read->done && both_have(local, cloud)) {
-    stats_.hedged_blocks += local.count;
-    const std::shared_ptr<TierRead> other =
-        start_tier_read(race, cloud, begin_io(IoKind::read, local.count, Tier::cloud));
-    const TimeNs due_ns = reactor_.now() + cloud_patience_ns();
-    while (!read->done && !other->done && reactor_.now() < due_ns)
-      co_await Race::Wait{reactor_, *race, due_ns};
-    if (!read->done && take_from(*other, local, out)) co_return true;
+/// The tier that was asked first takes long. Null if the other can't be asked.
+std::shared_ptr<HybridDisk::TierRead> HybridDisk::start_other_read(std::shared_ptr<Race> race,
+                                                                   Tier first, Run local) {
+  Run run = local;
+  if (first == Tier::cloud) {
+    if (pool_read_bytes_ + local.count * kBlockBytes > kMaxPoolReadBytes) return nullptr;
+    return start_tier_read(std::move(race), run, begin_io(IoKind::read, run.count, Tier::local));
   }
-  while (!read->done) co_await Race::Wait{reactor_, *race, reactor_.now() + kSecond};
-  co_return take_from(*read, local, out);
+  if (!both_have(local, run)) return nullptr;
+  stats_.hedged_blocks += run.count;
+  return start_tier_read(std::move(race), run, begin_io(IoKind::read, run.count, Tier::cloud));
 }
 
 /// Begins to read `run` from where it says into memory of its own.
 std::shared_ptr<HybridDisk::TierRead> HybridDisk::start_tier_read(std::shared_ptr<Race> race,
                                                                   Run run, DispatchTicket ticket) {
-  auto read = std::make_shared<TierRead>(std::move(race), run, ticket, dispatched_bytes_);
-  log::SegmentSpace* space = run.source == Run::Source::local       ? &pool_.space()
+  const bool from_pool = run.source == Run::Source::local;
+  auto read = std::make_shared<TierRead>(std::move(race), run, ticket,
+                                         from_pool ? pool_read_bytes_ : dispatched_bytes_);
+  log::SegmentSpace* space = from_pool                              ? &pool_.space()
                              : run.source == Run::Source::cloud_log ? cloud_space_.get()
                                                                     : nullptr;
   if (space != nullptr) read->pin = log::SegmentSpace::Pin(*space, space->segment_of(run.address));
-  ++background_tasks_;
+  // Nothing ends a read of the drive but the drive: who waits for clients' requests waits for it.
+  ++(from_pool ? active_ : background_tasks_);
   reactor_.spawn(run_tier_read(read));
   return read;
 }
@@ -198,7 +209,7 @@ Task<void> HybridDisk::run_tier_read(std::shared_ptr<TierRead> read) {
   end_io(read->ticket, read->status);
   read->done = true;
   read->race->wake(reactor_);
-  --background_tasks_;
+  --(read->run.source == Run::Source::local ? active_ : background_tasks_);
   active_ended_.notify_all();
 }
 

@@ -122,7 +122,7 @@ Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep
     if (count == run.count) co_return IoStatus::ok;
     co_return co_await read_in_order(run.lba + count, out.subspan(count * kBlockBytes), keep);
   }
-  if (std::shared_ptr<Fetch> other = fetch_at(run.lba))
+  if (std::shared_ptr<Fetch> other = keep == Keep::alone ? nullptr : fetch_at(run.lba))
     co_return co_await read_fetched(std::move(other), run, out, keep);
   if (std::shared_ptr<Ahead> piece = piece_at(run.lba))
     co_return co_await read_piece(std::move(piece), run, out, keep);
@@ -135,7 +135,7 @@ Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep
   const IoStatus status = co_await read_cloud(run, into);
   end_io(ticket, status);
   if (fetch == nullptr) co_return status;
-  std::memcpy(out.data(), fetch->data.data(), out.size());
+  if (status == IoStatus::ok) std::memcpy(out.data(), fetch->data.data(), out.size());
   end_fetch(std::move(fetch), status);
   co_return status;
 }

@@ -121,6 +121,25 @@ TEST(ReadDispatch, ADriveThatHangsIsNotWaitedFor) {
   EXPECT_TRUE(rig.run(rig.host().stop()).ok());
 }
 
+TEST(ReadDispatch, ManyReadsOfADriveThatHangsAreAnsweredByTheCloud) {
+  DispatchRig rig(DispatchMode::wait);
+  rig.read_many(500);
+  rig.drive().faults().hang = 1'000'000;
+  constexpr size_t kReads = 400;
+  std::vector<Bytes> data(kReads, Bytes(kB));
+  std::vector<std::optional<IoStatus>> done(kReads);
+  for (size_t i = 0; i < kReads; ++i) {
+    Task<IoStatus> task = io(&rig.disk(), IoOp::read, i % kBlocks * kB, data[i], kB, false);
+    Task<void> body = store(std::move(task), &done[i]);
+    rig.reactor().spawn(std::move(body));
+  }
+  (void)rig.world().run_for(500 * kMillisecond);
+  for (size_t i = 0; i < kReads; ++i) {
+    ASSERT_EQ(done[i], IoStatus::ok) << i;
+    ASSERT_EQ(data[i], filled(kB, value(i % kBlocks)));
+  }
+}
+
 TEST(ReadDispatch, WhereBothHangTheDriveIsWaitedFor) {
   DispatchRig rig(DispatchMode::wait);
   rig.read_many(500);
