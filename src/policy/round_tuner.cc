@@ -9,7 +9,7 @@ namespace {
 /// Blocks of a shadow's log at most.
 constexpr uint64_t kMostBlocks = 8192;
 /// A block that is written for another round costs so many hits.
-constexpr double kWriteCost = 1.0 / 16;
+constexpr double kWriteCost = 1.0 / 8;
 /// Looks at the score while as many accesses as blocks go by.
 constexpr uint64_t kLooks = 16;
 
