@@ -461,6 +461,7 @@ class HybridDisk final : public BlockDevice,
 
   PreferLocal policy_;
   uint64_t dispatched_bytes_ = 0;          // held by reads of the cloud of what the pool has
+  float hedges_saved_ = 512;               // hedged reads that may be begun now
   uint64_t pool_read_bytes_ = 0;           // and by reads of the pool that may be hedged
   std::unique_ptr<TierChooser> dispatch_;  // null: reads of clean blocks go to the pool
   WritePacer pacer_;

@@ -31,7 +31,11 @@ constexpr float kStallTimes = 4;
 constexpr float kCloudTimes = 2;
 constexpr TimeNs kMinHedgeNs = 500 * kMicrosecond;
 /// Larger reads are not hedged: copying them out of our memory would cost more than stalls do.
-constexpr uint64_t kMaxHedgedBlocks = 16;
+constexpr uint64_t kMaxHedgedBlocks = 4;
+/// One read in so many may be hedged, and so many in a row: where both tiers are at their limit,
+/// asking twice makes both slower.
+constexpr float kHedgeShare = 1.0f / 32;
+constexpr float kMostHedges = 512;
 
 /// Largest read that goes to the other tier, and memory for all of a disk.
 constexpr uint64_t kMaxReadBlocks = 256;
@@ -115,6 +119,7 @@ Task<IoStatus> HybridDisk::read_dispatched(Run run, std::span<std::byte> out, Ke
   const log::SegmentSpace::Pin pin(pool_.space(), pool_.space().segment_of(run.address));
   Run cloud;
   const bool choice = both_have(run, cloud);
+  if (choice) hedges_saved_ = std::min(hedges_saved_ + kHedgeShare, kMostHedges);
   DispatchTicket ticket;
   if (choice)
     ticket = dispatch_->choose(
@@ -180,7 +185,8 @@ std::shared_ptr<HybridDisk::TierRead> HybridDisk::start_other_read(std::shared_p
     if (pool_read_bytes_ + local.count * kBlockBytes > kMaxPoolReadBytes) return nullptr;
     return start_tier_read(std::move(race), run, begin_io(IoKind::read, run.count, Tier::local));
   }
-  if (!both_have(local, run)) return nullptr;
+  if (hedges_saved_ < 1 || !both_have(local, run)) return nullptr;
+  hedges_saved_ -= 1;
   stats_.hedged_blocks += run.count;
   return start_tier_read(std::move(race), run, begin_io(IoKind::read, run.count, Tier::cloud));
 }
