@@ -145,7 +145,6 @@ Task<IoStatus> HybridDisk::read_fetched(std::shared_ptr<Fetch> fetch, Run run,
   const size_t bytes = count * kBlockBytes;
   std::memcpy(out.data(), fetch->data.data() + from * kBlockBytes, bytes);
   stats_.memory_served_blocks += count;
-  if (count == run.count) co_return IoStatus::ok;
   co_return co_await read_in_order(run.lba + count, out.subspan(bytes), keep);
 }
 

@@ -115,7 +115,6 @@ Task<IoStatus> HybridDisk::read_piece(std::shared_ptr<Ahead> piece, Run run,
   if (keep == Keep::pass_by) stats_.stream_blocks += count;
   piece->used_blocks += count;
   if (piece->used_blocks >= piece->run.count) std::erase(ahead_, piece);
-  if (count == run.count) co_return IoStatus::ok;
   co_return co_await read_in_order(run.lba + count, out.subspan(bytes), keep);
 }
 

@@ -118,10 +118,8 @@ Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep
     case Run::Source::base:
       break;
   }
-  if (const uint64_t count = read_staged(run, out); count > 0) {
-    if (count == run.count) co_return IoStatus::ok;
+  if (const uint64_t count = read_staged(run, out); count > 0)
     co_return co_await read_in_order(run.lba + count, out.subspan(count * kBlockBytes), keep);
-  }
   if (std::shared_ptr<Fetch> other = keep == Keep::alone ? nullptr : fetch_at(run.lba))
     co_return co_await read_fetched(std::move(other), run, out, keep);
   if (std::shared_ptr<Ahead> piece = piece_at(run.lba))

@@ -38,6 +38,21 @@ class DispatchRig : public DiskRig {
     }
     return longest_ns;
   }
+  /// Reads so many blocks at the same time, and expects all of them within `limit_ns`.
+  void read_at_once(size_t reads, TimeNs limit_ns) {
+    std::vector<Bytes> data(reads, Bytes(kB));
+    std::vector<std::optional<IoStatus>> done(reads);
+    for (size_t i = 0; i < reads; ++i) {
+      Task<IoStatus> task = io(&disk(), IoOp::read, i % kBlocks * kB, data[i], kB, false);
+      Task<void> body = store(std::move(task), &done[i]);
+      reactor().spawn(std::move(body));
+    }
+    (void)world().run_for(limit_ns);
+    for (size_t i = 0; i < reads; ++i) {
+      ASSERT_EQ(done[i], IoStatus::ok) << i;
+      ASSERT_EQ(data[i], filled(kB, value(i % kBlocks)));
+    }
+  }
 };
 
 TEST(ReadDispatch, TheCloudIsAskedNowAndThen) {
@@ -66,19 +81,7 @@ TEST(ReadDispatch, TheModelIsTrainedOnTheDisksOwnReads) {
 
 TEST(ReadDispatch, ManyReadsAtOnceUseBothTiers) {
   DispatchRig rig(DispatchMode::wait);
-  constexpr size_t kReads = 2000;
-  std::vector<Bytes> data(kReads, Bytes(kB));
-  std::vector<std::optional<IoStatus>> done(kReads);
-  for (size_t i = 0; i < kReads; ++i) {
-    Task<IoStatus> task = io(&rig.disk(), IoOp::read, i % kBlocks * kB, data[i], kB, false);
-    Task<void> body = store(std::move(task), &done[i]);
-    rig.reactor().spawn(std::move(body));
-  }
-  (void)rig.world().run_for(5 * kSecond);
-  for (size_t i = 0; i < kReads; ++i) {
-    ASSERT_EQ(done[i], IoStatus::ok);
-    ASSERT_EQ(data[i], filled(kB, value(i % kBlocks)));
-  }
+  rig.read_at_once(2000, 5 * kSecond);
   EXPECT_GT(rig.stats().cloud_served_blocks, 0u);
 }
 
@@ -125,19 +128,7 @@ TEST(ReadDispatch, ManyReadsOfADriveThatHangsAreAnsweredByTheCloud) {
   DispatchRig rig(DispatchMode::wait);
   rig.read_many(500);
   rig.drive().faults().hang = 1'000'000;
-  constexpr size_t kReads = 400;
-  std::vector<Bytes> data(kReads, Bytes(kB));
-  std::vector<std::optional<IoStatus>> done(kReads);
-  for (size_t i = 0; i < kReads; ++i) {
-    Task<IoStatus> task = io(&rig.disk(), IoOp::read, i % kBlocks * kB, data[i], kB, false);
-    Task<void> body = store(std::move(task), &done[i]);
-    rig.reactor().spawn(std::move(body));
-  }
-  (void)rig.world().run_for(500 * kMillisecond);
-  for (size_t i = 0; i < kReads; ++i) {
-    ASSERT_EQ(done[i], IoStatus::ok) << i;
-    ASSERT_EQ(data[i], filled(kB, value(i % kBlocks)));
-  }
+  rig.read_at_once(400, 500 * kMillisecond);
 }
 
 TEST(ReadDispatch, WhereBothHangTheDriveIsWaitedFor) {
