@@ -168,12 +168,12 @@ Task<IoStatus> Lease::set_generation(uint64_t generation) {
   co_return status;
 }
 
-/// Renews while there is something to renew, after a look: a take-over by force must not be
-/// overwritten. A lease that ran out is claimed anew by look_once().
+/// Renews after a look: a take-over by force must not be overwritten. One that ran out is claimed
+/// anew by that look, so that what is written when the cloud is back need not wait for it.
 Task<void> Lease::keep() {
   while (!ending_ && state_ == State::held) {
     co_await reactor_.sleep(options_.duration_ns / kRenewalsPerDuration);
-    if (ending_ || state_ != State::held || !holds()) continue;
+    if (ending_ || state_ != State::held) continue;
     const IoStatus seen = co_await confirm();
     if (seen != IoStatus::ok || ending_ || !holds()) continue;
     const TimeNs sent_ns = reactor_.now();
