@@ -1,10 +1,12 @@
 // BlockHistory: what is remembered of a block's past - its last access and its class - and what
 // that makes it worth now.
 //
-// Classes: written first, after being read, or over and over; read first, alone or in a stream;
-// read after a write; read again, by how often (six steps, by powers of two) and after how long
-// (four steps around the cache's size). 6 bytes a block.
-// Thread rule: an object belongs to one thread.
+// Classes: what happened last - written first, after being read, or over and over; read first,
+// alone or in a stream; read after a write; read again, by how often (six steps, by powers of two)
+// and after how long (four steps around the cache's size) - each by the length of that request
+// (five steps, by powers of four): a database's log, its pages and its backup, a guest's paging and
+// its files differ in that before anything else is known of a block. 6 bytes a block. Thread rule:
+// an object belongs to one thread.
 #pragma once
 
 #include <cstdint>
@@ -42,15 +44,19 @@ class BlockHistory {
     kFirstRead,
     kFirstReadInStream,
     kReadAfterWrite,
-    kReadAgain,  // and the classes that follow
+    kReadAgain,  // and what follows, up to kEvents
+    kEvents = 30,
     kForgotten = 0xff,
   };
   static constexpr uint32_t kIntervalSteps = 4;
+  static constexpr uint32_t kLengthSteps = 5;
+  static_assert(kEvents * kLengthSteps == kReuseClasses && kReuseClasses <= kForgotten);
   static constexpr uint8_t kMostReads = 63;
 
   // Times wrap around after 2^32 accesses; so do their differences.
   uint64_t age(BlockId block) const { return now_ - last_[block]; }
-  uint8_t read_class(const CacheAccess& access);
+  uint8_t last_event(BlockId block) const { return class_[block] / kLengthSteps; }
+  uint8_t read_event(const CacheAccess& access);
 
   uint64_t capacity_;
   ReuseModel model_;

@@ -24,6 +24,8 @@ struct CacheAccess {
   BlockId block = 0;
   bool is_write = false;
   bool is_sequential = false;  ///< follows the block that was accessed before it
+  /// Of the request that it is a part of, rounded up; UINT16_MAX: that many or more.
+  uint16_t request_blocks = 1;
 };
 
 struct CacheCounts {

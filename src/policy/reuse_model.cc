@@ -39,7 +39,8 @@ void ReuseModel::fade() {
 
 void ReuseModel::compute() {
   until_compute_ = compute_every_;
-  for (Class& counted : classes_) compute(counted);
+  for (Class& counted : classes_)
+    if (counted.entries >= 1) compute(counted);
 }
 
 void ReuseModel::compute(Class& counted) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 namespace latte::replay {
@@ -22,11 +23,13 @@ class Loader {
     const uint64_t end = (record.offset_bytes + record.length_bytes - 1) / kBlockBytes + 1;
     ++trace_.requests;
     if (end - first > kMaxAccesses - trace_.accesses.size()) return false;
+    const auto request_blocks = static_cast<uint16_t>(
+        std::min<uint64_t>((record.length_bytes + kBlockBytes - 1) / kBlockBytes, UINT16_MAX));
     for (uint64_t lba = first; lba < end; ++lba) {
       const auto id = static_cast<policy::BlockId>(ids_.size());
       const auto [place, fresh] = ids_.try_emplace(lba, id);
       if (fresh && ids_.size() > kMaxBlocks) return false;
-      trace_.accesses.push_back({place->second, is_write, lba == next_lba_});
+      trace_.accesses.push_back({place->second, is_write, lba == next_lba_, request_blocks});
       next_lba_ = lba + 1;
     }
     trace_.reads += is_write ? 0 : end - first;

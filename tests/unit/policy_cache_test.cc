@@ -20,9 +20,10 @@ struct Pattern {
   uint64_t block_count = 0;
   std::unordered_map<uint64_t, BlockId> ids{};
 
-  void add(uint64_t lba, bool is_write = false, bool is_sequential = false) {
+  void add(uint64_t lba, bool is_write = false, bool is_sequential = false,
+           uint16_t request_blocks = 1) {
     const auto id = ids.try_emplace(lba, static_cast<BlockId>(ids.size())).first->second;
-    accesses.push_back({id, is_write, is_sequential});
+    accesses.push_back({id, is_write, is_sequential, request_blocks});
     block_count = ids.size();
   }
 };
@@ -153,6 +154,26 @@ TEST(AdaptivePolicy, FilesWrittenThenReadBackOnce) {
     for (uint64_t i = 0; i < 6000; ++i) pattern.add(i, false, i != 0);
   }
   EXPECT_GT(run("ours", pattern, 4000).hit_ratio(), run("lru", pattern, 4000).hit_ratio() + 0.2);
+}
+
+/// Two kinds of writes to random places: short ones are written again and again, long ones are
+/// read.
+Pattern written_short_read_long(uint16_t long_blocks) {
+  Pattern pattern;
+  Random random(11);
+  for (int i = 0; i < 40'000; ++i) {
+    const uint64_t page = random.below(500) * 16;
+    for (uint64_t b = 0; b < 16; ++b) pattern.add(page + b, i % 2 == 0, b != 0, long_blocks);
+    for (int k = 0; k < 16; ++k) pattern.add(1'000'000 + random.below(20'000), true);
+  }
+  return pattern;
+}
+
+TEST(AdaptivePolicy, TheLengthOfARequestTellsWhatAWrittenBlockIsWorth) {
+  const double told = run("ours", written_short_read_long(16), 4000).hit_ratio();
+  const double untold = run("ours", written_short_read_long(1), 4000).hit_ratio();
+  EXPECT_GT(told, untold + 0.04);
+  EXPECT_GT(told, run("s3fifo", written_short_read_long(16), 4000).hit_ratio());
 }
 
 TEST(AdaptivePolicy, OnePassIsNotWorthACopyOnceTheCacheIsFull) {

@@ -52,6 +52,8 @@ TEST(BlockTrace, CutsRequestsIntoBlocksAndNumbersThem) {
   EXPECT_EQ(trace.accesses[4].block, 1u);
   EXPECT_TRUE(trace.accesses[4].is_write);
   EXPECT_FALSE(trace.accesses[5].is_sequential);
+  EXPECT_EQ(trace.accesses[0].request_blocks, 4u);
+  EXPECT_EQ(trace.accesses[4].request_blocks, 1u);
 }
 
 TEST(BlockTrace, ErrorsNameTheTrace) {
