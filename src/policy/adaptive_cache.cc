@@ -9,6 +9,7 @@ AdaptiveCache::AdaptiveCache(const BlockHistory& history, uint64_t capacity_bloc
                              uint64_t block_count, size_t mode, uint64_t seed)
     : history_(history),
       capacity_(capacity_blocks),
+      names_(std::max<uint64_t>(capacity_blocks * kNamesPerMille / 1000, 1)),
       mode_(mode),
       lists_(block_count),
       hits_(block_count),
@@ -150,7 +151,7 @@ void AdaptiveCache::leave(BlockId block) {
 
 void AdaptiveCache::keep_name(BlockId block) {
   leave(block);
-  if (lists_.size(kName) >= capacity_ - staging_blocks_)
+  if (lists_.size(kName) >= names_)
     dropped_.push_back(lists_.pop_front(kName));
   enter(kName, block);
 }

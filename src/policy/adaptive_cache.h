@@ -54,6 +54,9 @@ class AdaptiveCache {
  private:
   enum : uint8_t { kStaging, kCache, kName };
   using Lists = BlockLists<3>;
+  // Of the capacity. S3-FIFO has as many as its main queue holds; fewer cost fewer admissions, and
+  // on most traces some hits are won: what comes back later than that chases out what is better.
+  static constexpr uint64_t kNamesPerMille = 800;
   static constexpr int kVictims = 32;
   static constexpr float kAdmitShare = 0.37f;
   static constexpr float kMarginStep = 0.01f;
@@ -76,6 +79,7 @@ class AdaptiveCache {
 
   const BlockHistory& history_;
   uint64_t capacity_;
+  uint64_t names_;  // kept at most
   size_t mode_;
   uint64_t staging_blocks_ = 0;
   Lists lists_;
