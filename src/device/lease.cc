@@ -17,6 +17,10 @@ constexpr int64_t kRenewalsPerDuration = 8;
 constexpr int kForcedClaims = 8;
 /// A request refused in passing must not end a start, or a lease.
 constexpr int kWriteTries = 3;
+/// While it waits it looks so often whether it was given up.
+constexpr TimeNs kStepNs = 500 * kMillisecond;
+/// Who waits for its end looks so often.
+constexpr TimeNs kEndStepNs = 10 * kMillisecond;
 
 }  // namespace
 
@@ -95,16 +99,29 @@ Task<Result<void>> Lease::outwait(LeaseBlock other) {
   }
 }
 
+/// False if the lease was given up since `term`.
+Task<bool> Lease::wait(TimeNs duration_ns, uint64_t term) {
+  const TimeNs until_ns = reactor_.now() + duration_ns;
+  while (reactor_.now() < until_ns && term == term_ && !ending_)
+    co_await reactor_.sleep_until(std::min(until_ns, reactor_.now() + kStepNs));
+  co_return term == term_ && !ending_;
+}
+
 /// Writes this session's name, unless the last look is too old, gives others' writes time to land,
 /// and looks whether it is still there.
 Task<Result<void>> Lease::claim(TimeNs settle_ns) {
+  const uint64_t term = term_;
+  const auto given_up = [&] {
+    return Error{Errc::io, fmt::format("{}: the lease was given up", options_.where)};
+  };
   const IoStatus status = co_await write_block(LeaseState::held, look_begin_ns_ + settle_ns / 2);
   if (status != IoStatus::ok)
     co_return Error{Errc::io, fmt::format("{}: the lease can't be written: {}", options_.where,
                                           to_string(status))};
-  co_await reactor_.sleep(settle_ns);
+  if (!co_await wait(settle_ns, term)) co_return given_up();
   const auto seen = co_await look();
   if (!seen) co_return seen.error();
+  if (term != term_ || ending_) co_return given_up();
   if (seen.value()) renewals_ = std::max(renewals_, seen.value()->renewals);
   if (!mine(seen.value()))
     co_return Error{Errc::busy,
@@ -118,6 +135,7 @@ Task<Result<void>> Lease::claim(TimeNs settle_ns) {
   if (renewed != IoStatus::ok)
     co_return Error{Errc::io, fmt::format("{}: the lease can't be written: {}", options_.where,
                                           to_string(renewed))};
+  if (term != term_) co_return given_up();
   valid_until_ns_ = renewed_ns + half_ns;
   ++claims_;
   co_return Result<void>();
@@ -171,10 +189,15 @@ Task<IoStatus> Lease::set_generation(uint64_t generation) {
 /// Renews after a look: a take-over by force must not be overwritten. One that ran out is claimed
 /// anew by that look, so that what is written when the cloud is back need not wait for it.
 Task<void> Lease::keep() {
+  bool unchecked = false;
   while (!ending_ && state_ == State::held) {
-    co_await reactor_.sleep(options_.duration_ns / kRenewalsPerDuration);
+    (void)co_await wait(options_.duration_ns / kRenewalsPerDuration, term_);
     if (ending_ || state_ != State::held) continue;
-    const IoStatus seen = co_await confirm();
+    const uint64_t claims_before = claims_;
+    IoStatus seen = co_await confirm();
+    unchecked |= claims_ != claims_before && check_;
+    if (seen == IoStatus::ok && unchecked) seen = co_await check_();
+    if (seen == IoStatus::ok) unchecked = false;
     if (seen != IoStatus::ok || ending_ || !holds()) continue;
     const TimeNs sent_ns = reactor_.now();
     const IoStatus status = co_await write_block(LeaseState::held, valid_until_ns_);
@@ -215,13 +238,15 @@ void Lease::lose() {
 }
 
 Task<IoStatus> Lease::look_once() {
+  const uint64_t term = term_;
   const auto seen = co_await look();
   if (!seen) co_return IoStatus::io_error;
   if (!mine(seen.value())) {
-    lose();
+    if (term == term_) lose();
     co_return IoStatus::fenced;
   }
   if (holds()) co_return IoStatus::ok;
+  if (term != term_ || ending_) co_return IoStatus::io_error;  // given up: not to be claimed again
   // It ran out (the cloud was away, or this process was stopped), but nobody took it.
   const Result<void> claimed = co_await claim(options_.duration_ns / 2);
   if (claimed) co_return IoStatus::ok;
@@ -232,13 +257,19 @@ Task<IoStatus> Lease::look_once() {
 
 Task<IoStatus> Lease::release() {
   ending_ = true;
-  while (keeping_) co_await reactor_.sleep(options_.duration_ns / kRenewalsPerDuration);
-  ending_ = false;
-  if (!held()) co_return IoStatus::ok;
-  IoStatus status = IoStatus::io_error;
+  // A renewal under way must not land behind the release. What has run out is not renewed.
+  while (keeping_ && holds()) co_await reactor_.sleep(kEndStepNs);
+  IoStatus status = IoStatus::ok;
+  if (held()) status = IoStatus::io_error;
   if (holds()) status = co_await write_block(LeaseState::released, valid_until_ns_);
-  state_ = State::none;
+  if (held()) state_ = State::none;
+  ++term_;
+  ending_ = false;
   co_return status;
+}
+
+Task<void> Lease::finish() {
+  while (keeping_ || looking_) co_await reactor_.sleep(kEndStepNs);
 }
 
 }  // namespace latte

@@ -14,6 +14,7 @@
 // Thread rule: one reactor. Limits: kMinLeaseNs to kMaxLeaseNs.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/result.h"
@@ -41,6 +42,9 @@ class Lease final : public WriteGuard {
 
   void set_holder(const Uuid& holder) { options_.holder = holder; }
   void set_force(bool force) { options_.force = force; }
+  /// `check` says, after the lease ran out and was claimed anew without anybody's asking, whether
+  /// it still is worth anything; lose() is its to call.
+  void on_claimed_anew(std::function<Task<IoStatus>()> check) { check_ = std::move(check); }
 
   /// Takes the lease for a writer of `generation`. Waits for up to its old holder's duration and
   /// half of its own. Errors: busy (its holder is alive, or somebody else was first), damaged,
@@ -49,8 +53,11 @@ class Lease final : public WriteGuard {
   /// Tells in the block which generation the holder writes as. REQUIRES held().
   Task<IoStatus> set_generation(uint64_t generation);
   /// Gives it back, so that the next owner need not wait; acquire() may follow. No-op if it is not
-  /// held. On an error it runs out by itself.
+  /// held. On an error, or if it has run out, nothing is written. Ends when it runs out at the
+  /// latest.
   Task<IoStatus> release();
+  /// What is still under way for it has ended, after release() and the log's close().
+  Task<void> finish();
 
   /// Reads the block: whether it still names this session. Calls that come together share a look
   /// that begins after them.
@@ -73,6 +80,7 @@ class Lease final : public WriteGuard {
   Task<Result<Block>> look();
   Task<Result<void>> outwait(LeaseBlock other);
   Task<Result<void>> claim(TimeNs settle_ns);
+  Task<bool> wait(TimeNs duration_ns, uint64_t term);
   Task<IoStatus> write_block(LeaseState state, TimeNs send_before_ns);
   Task<IoStatus> write_block_once(LeaseState state, TimeNs send_before_ns);
   Task<void> look_for_all();
@@ -90,8 +98,10 @@ class Lease final : public WriteGuard {
   TimeNs valid_until_ns_ = 0;
   TimeNs look_begin_ns_ = 0;  // of the last look that succeeded
   uint64_t claims_ = 0;
+  std::function<Task<IoStatus>()> check_;
   bool keeping_ = false;
   bool ending_ = false;
+  uint64_t term_ = 0;  // goes up with release(): what a look or a claim of before finds is void
   // confirm(): tickets taken, and those that a finished look covers.
   uint64_t asked_ = 0;
   uint64_t answered_ = 0;

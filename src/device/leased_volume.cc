@@ -26,6 +26,7 @@ LeasedVolume::LeasedVolume(Reactor& reactor, Options options, std::unique_ptr<Se
       acquired_(reactor) {
   base_->set_guard(*this);
   log_->set_guard(*this);
+  lease_.on_claimed_anew([this] { return check_generation(); });
 }
 
 Task<IoStatus> LeasedVolume::confirm() {
@@ -76,6 +77,7 @@ Task<void> LeasedVolume::close() {
   (void)co_await lease_.release();
   co_await base_->close();
   co_await log_->close();
+  co_await lease_.finish();
 }
 
 Error LeasedVolume::io_error(const char* what, IoStatus status) const {

@@ -40,7 +40,7 @@ void ReuseModel::fade() {
 void ReuseModel::compute() {
   until_compute_ = compute_every_;
   for (Class& counted : classes_)
-    if (counted.entries >= 1) compute(counted);
+    if (counted.used) compute(counted);
 }
 
 void ReuseModel::compute(Class& counted) {

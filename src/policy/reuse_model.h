@@ -13,7 +13,7 @@
 // Ages are counted in buckets, four a power of two; counts fade, half of them gone after about
 // eleven times the cache's size. Memory: about 210 KiB, whatever the cache's size. Costs: a handful
 // of ns an access for counting; the indices anew once an eighth of the cache's size (about 10 us
-// for each class that has any blocks). Thread rule: an object belongs to one thread.
+// for each class that ever had blocks). Thread rule: an object belongs to one thread.
 #pragma once
 
 #include <array>
@@ -30,7 +30,10 @@ class ReuseModel {
   explicit ReuseModel(uint64_t capacity_blocks);
 
   /// A block came into `reuse_class`: its age there is 0 now.
-  void began(uint8_t reuse_class) { classes_[reuse_class].entries += 1; }
+  void began(uint8_t reuse_class) {
+    classes_[reuse_class].entries += 1;
+    classes_[reuse_class].used = true;
+  }
   /// A block of that class was read or written at this age; it is in another class from now on.
   void ended(uint8_t reuse_class, uint64_t age, bool by_read) {
     Class& counted = classes_[reuse_class];
@@ -51,6 +54,7 @@ class ReuseModel {
   static constexpr float kUnknown = 1e-9f;
 
   struct Class {
+    bool used = false;  // it has, or had, blocks
     float entries = 0;
     std::array<float, kBuckets> reads{};
     std::array<float, kBuckets> writes{};

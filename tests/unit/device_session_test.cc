@@ -197,6 +197,35 @@ TEST(LeasedVolume, ALeaseThatRanOutInAnOutageIsClaimedAgain) {
   EXPECT_LE(rig.world.now() - begin_ns, 100 * kMillisecond);
 }
 
+TEST(LeasedVolume, AnIdleOwnerThatWasStoppedNoticesByItself) {
+  Rig rig;
+  Owner owner(rig.world, rig.cloud, "a");
+  Owner next(rig.world, rig.cloud, "b");
+  ASSERT_TRUE(rig.own(owner, 0, 1));
+  owner.reactor.set_paused(true);
+  ASSERT_TRUE(rig.own(next, 1, 2));
+  owner.reactor.set_paused(false);
+  (void)rig.world.run_for(2 * kSecond);
+  EXPECT_TRUE(owner.volume.fenced());
+}
+
+TEST(LeasedVolume, ReleasedInAnOutageItIsNotWaitedForNorClaimedAgain) {
+  for (const sim::Outage how : {sim::Outage::errors, sim::Outage::hang}) {
+    Rig rig;
+    Owner owner(rig.world, rig.cloud, "a");
+    Owner next(rig.world, rig.cloud, "b");
+    ASSERT_TRUE(rig.own(owner, 0, 1));
+    rig.cloud.begin_outage(how, rig.world.now() + 30 * kSecond);
+    (void)rig.world.run_for(10 * kSecond);
+    const TimeNs begin_ns = rig.world.now();
+    EXPECT_FALSE(rig.run(owner, owner.volume.release()));
+    EXPECT_LE(rig.world.now() - begin_ns, 100 * kMillisecond);
+    (void)rig.world.run_for(25 * kSecond);
+    EXPECT_TRUE(rig.own(next, 1, 2));
+    EXPECT_EQ(rig.write(next, 0, 2), IoStatus::ok);
+  }
+}
+
 TEST(LeasedVolume, TwoWhoTakeItAtOnceNeverBothWin) {
   for (uint64_t shift = 0; shift < 30; ++shift) {
     Rig rig;
