@@ -59,7 +59,7 @@ fuzz:
 	@tools/install-deps fuzz
 	@$(CMAKE) -B build/fuzz -DCMAKE_CXX_COMPILER=clang++-16 -DLATTE_FUZZ=ON \
 	  -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
-	ninja -C build/fuzz -j$(JOBS)
+	ninja -C build/fuzz -j$(JOBS) $$(ninja -C build/fuzz -t targets all | grep -oE '^[a-z_]+_fuzz' | sort -u)
 	@for target in build/fuzz/tests/fuzz/*_fuzz; do \
 	  echo "$$target"; mkdir -p build/fuzz/corpus/$$(basename $$target); \
 	  $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \

@@ -52,4 +52,7 @@ constexpr uint64_t round_up(uint64_t value, uint64_t unit) {
 }
 constexpr uint64_t round_down(uint64_t value, uint64_t unit) { return value / unit * unit; }
 
+/// For people: bytes in MiB.
+constexpr double mebibytes(uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
 }  // namespace latte

@@ -8,7 +8,7 @@
 namespace latte::replay {
 namespace {
 
-constexpr uint64_t kProgressEvery = 1u << 16;
+constexpr uint64_t kRecordsPerReport = 1u << 14;
 
 /// Gives blocks their numbers and cuts requests into them.
 class Loader {
@@ -53,6 +53,12 @@ std::string trace_name(const std::string& path) {
   return name;
 }
 
+void report_reading(const trace::TraceReader& reader, const OnProgress& on_progress) {
+  if (reader.counts().records % kRecordsPerReport != 0 || reader.total_bytes() == 0) return;
+  on_progress(static_cast<double>(reader.consumed_bytes()) /
+              static_cast<double>(reader.total_bytes()));
+}
+
 Result<BlockTrace> load_block_trace(const std::string& path, const trace::TraceOptions& options,
                                     const OnProgress& on_progress) {
   auto opened = trace::TraceReader::open(path, options);
@@ -72,9 +78,7 @@ Result<BlockTrace> load_block_trace(const std::string& path, const trace::TraceO
           fmt::format("trace {}: more than {} accesses or {} different blocks of {} bytes; "
                       "replay it in parts",
                       path, kMaxAccesses, kMaxBlocks, kBlockBytes)};
-    if (reader.counts().records % kProgressEvery == 0 && reader.total_bytes() > 0)
-      on_progress(static_cast<double>(reader.consumed_bytes()) /
-                  static_cast<double>(reader.total_bytes()));
+    report_reading(reader, on_progress);
   }
   result.counts = reader.counts();
   if (result.accesses.empty())

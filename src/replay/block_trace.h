@@ -35,6 +35,8 @@ std::string trace_name(const std::string& path);
 
 /// Called now and then with the share that is done, 0 to 1.
 using OnProgress = std::function<void(double share)>;
+/// Reports how much of the trace has been read, once in so many records.
+void report_reading(const trace::TraceReader& reader, const OnProgress& on_progress);
 
 /// Reads the trace at `path`. Errors: those of TraceReader; invalid if it has no reads and writes,
 /// or more than the limits.

@@ -17,7 +17,7 @@
 namespace latte::replay {
 namespace {
 
-constexpr uint64_t kProgressEvery = 1u << 20;
+constexpr uint64_t kAccessesPerReport = 1u << 20;
 
 /// What the threads share: the next job, and how much is done.
 struct Work {
@@ -46,7 +46,7 @@ void run_one(const BlockTrace& trace, uint64_t seed, CacheRun& run, Work& work) 
   uint64_t unreported = 0;
   for (const policy::CacheAccess& access : trace.accesses) {
     cache->access(access);
-    if (++unreported == kProgressEvery) work.done(std::exchange(unreported, 0));
+    if (++unreported == kAccessesPerReport) work.done(std::exchange(unreported, 0));
   }
   work.done(unreported);
   run.counts = cache->counts();

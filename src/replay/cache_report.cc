@@ -15,9 +15,7 @@
 namespace latte::replay {
 namespace {
 
-constexpr double kMebibyte = 1 << 20;
-
-double mib(uint64_t blocks) { return static_cast<double>(blocks) * kBlockBytes / kMebibyte; }
+double mib_of(uint64_t blocks) { return mebibytes(blocks * kBlockBytes); }
 
 double percent_of(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
@@ -41,7 +39,7 @@ double accesses_a_second(const CacheResult& result, const CacheRun& run) {
 std::string facts(const CacheResult& result) {
   return fmt::format("{} requests, {} blocks of 4 KiB ({:.0f} % reads), footprint {:.0f} MiB",
                      result.requests, result.accesses, percent_of(result.reads, result.accesses),
-                     mib(result.block_count));
+                     mib_of(result.block_count));
 }
 
 /// Policies in the order in which they ran first.
@@ -77,7 +75,7 @@ std::string write_plot(const CacheResult& result) {
         fmt::format("{:.0f} % of the footprint", percent_of(size, result.block_count)), {}};
     for (const CacheRun& run : result.runs)
       if (run.capacity_blocks == size && run.policy != "belady")
-        group.bars.push_back({run.policy, {mib(run.counts.admitted)}});
+        group.bars.push_back({run.policy, {mib_of(run.counts.admitted)}});
     plot.groups.push_back(std::move(group));
   }
   return to_svg(plot);
@@ -90,7 +88,7 @@ std::string html_table(const CacheResult& result) {
     rows += fmt::format(
         "<tr><td>{:.1f}</td><td>{:.0f}</td><td class=\"l\">{}</td><td>{:.4f}</td><td>{}</td>"
         "<td>{}</td></tr>\n",
-        percent_of(run.capacity_blocks, result.block_count), mib(run.capacity_blocks),
+        percent_of(run.capacity_blocks, result.block_count), mib_of(run.capacity_blocks),
         escape_html(run.policy), run.counts.hit_ratio(), run.counts.admitted,
         lru < 0 ? "-" : fmt::format("{:.2f}", lru));
   }
@@ -117,7 +115,7 @@ std::string to_table(const CacheResult& result) {
     const double lru = beside_lru(result, run);
     text += fmt::format("  {:>6.1f} % {:>9.1f}  {:<12} {:>9.4f} {:>12} {:>9} {:>7.1f}\n",
                         percent_of(run.capacity_blocks, result.block_count),
-                        mib(run.capacity_blocks), run.policy, run.counts.hit_ratio(),
+                        mib_of(run.capacity_blocks), run.policy, run.counts.hit_ratio(),
                         run.counts.admitted, lru < 0 ? "-" : fmt::format("{:.3f}", lru),
                         accesses_a_second(result, run) / 1e6);
   }

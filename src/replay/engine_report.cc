@@ -14,13 +14,11 @@
 namespace latte::replay {
 namespace {
 
-constexpr double kMebibyte = 1 << 20;
 /// Percentiles at which a CDF is drawn.
 constexpr double kCdfPoints[] = {0.001, 0.01, 0.05, 0.1,  0.2,  0.3,  0.4,   0.5,   0.6,   0.7,
                                  0.8,   0.85, 0.9,  0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999};
 
 double us(uint64_t ns) { return static_cast<double>(ns) / kMicrosecond; }
-double mib(uint64_t bytes) { return static_cast<double>(bytes) / kMebibyte; }
 
 double mean_us(const Histogram& latency) {
   return latency.count() == 0 ? 0 : us(latency.sum_ns()) / static_cast<double>(latency.count());
@@ -42,7 +40,7 @@ double read_megabytes_a_second(const EngineRun& run) {
 }
 
 std::string size_name(const EngineRun& run) {
-  return fmt::format("{:.0f} MiB", mib(run.pool_bytes));
+  return fmt::format("{:.0f} MiB", mebibytes(run.pool_bytes));
 }
 
 std::string_view name_of(Tier tier) { return tier == Tier::local ? "drive" : "cloud"; }
@@ -108,8 +106,8 @@ std::string write_plot(const EngineResult& result) {
   for (const EngineRun& run : result.runs) {
     const PoolWrites& written = run.stats.pool.written;
     group.bars.push_back({run_name(run),
-                          {mib(written.user), mib(written.admission), mib(written.reinsertion),
-                           mib(written.metadata)}});
+                          {mebibytes(written.user), mebibytes(written.admission),
+                           mebibytes(written.reinsertion), mebibytes(written.metadata)}});
   }
   plot.groups.push_back(std::move(group));
   return to_svg(plot);
@@ -154,7 +152,8 @@ std::string cost_row(const EngineResult& result, const std::string& name, const 
           ? fmt::format(", {:.2f} {} a month", needs.cost.total(), result.prices.currency)
           : "";
   return fmt::format("    {:<28} {:>8} IOPS, {:>8.1f} MiB/s{}\n", name,
-                     needs.limits.operations.per_second, mib(needs.limits.bytes.per_second), money);
+                     needs.limits.operations.per_second, mebibytes(needs.limits.bytes.per_second),
+                     money);
 }
 
 /// What each run would have to buy of the cloud, beside a disk that is all there.
@@ -244,9 +243,9 @@ std::string to_table(const EngineResult& result) {
   for (const EngineRun& run : result.runs) {
     const DiskStats& disk = disk_of(run);
     const PoolWrites& written = run.stats.pool.written;
-    const std::string pool =
-        fmt::format("{:.0f}/{:.0f}/{:.0f}", mib(written.user),
-                    mib(written.admission + written.reinsertion), mib(written.metadata));
+    const std::string pool = fmt::format("{:.0f}/{:.0f}/{:.0f}", mebibytes(written.user),
+                                         mebibytes(written.admission + written.reinsertion),
+                                         mebibytes(written.metadata));
     text +=
         fmt::format(kRow, size_name(run), policy::name_of(run.admission), name_of(run.dispatch),
                     fmt::format("{:.4f}", disk_of(run).read_hit_ratio()),

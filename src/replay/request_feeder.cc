@@ -7,11 +7,6 @@
 #include "base/units.h"
 
 namespace latte::replay {
-namespace {
-
-constexpr uint64_t kProgressEvery = 4096;
-
-}  // namespace
 
 RequestFeeder::RequestFeeder(Reactor& reactor, const RequestTrace& trace, double speed,
                              const OnProgress& on_progress)
@@ -34,7 +29,7 @@ Task<void> RequestFeeder::run(BlockDevice& device) {
     while (under_way_ >= kMaxUnderWay) co_await room_.wait();
     ++under_way_;
     reactor_.spawn(request(device, record));
-    if (++result_.requests % kProgressEvery == 0)
+    if (++result_.requests % kRequestsPerReport == 0)
       on_progress_(static_cast<double>(result_.requests) /
                    static_cast<double>(trace_.records.size()));
   }

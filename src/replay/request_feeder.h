@@ -52,6 +52,8 @@ class RequestFeeder {
   FeedResult& result() { return result_; }
 
  private:
+  static constexpr uint64_t kRequestsPerReport = 4096;
+
   Task<void> request(BlockDevice& device, const trace::TraceRecord& record);
 
   Reactor& reactor_;

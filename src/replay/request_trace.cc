@@ -13,7 +13,6 @@ namespace {
 
 constexpr uint64_t kMaxDiskBytes = 64ull << 40;
 constexpr uint64_t kMaxRequestBytes = 32ull << 20;
-constexpr uint64_t kProgressEvery = 4096;
 
 }  // namespace
 
@@ -55,9 +54,7 @@ Result<RequestTrace> load_request_trace(const std::string& path, const trace::Tr
                                "parts",
                                path, kMaxBlocks)};
     result.records.push_back(record);
-    if (result.records.size() % kProgressEvery == 0 && reader.total_bytes() > 0)
-      on_progress(static_cast<double>(reader.consumed_bytes()) /
-                  static_cast<double>(reader.total_bytes()));
+    report_reading(reader, on_progress);
   }
   if (result.size_bytes == 0)
     return Error{Errc::invalid, fmt::format("trace {}: there is nothing to replay in it", path)};

@@ -15,16 +15,15 @@ namespace latte::study {
 namespace {
 
 constexpr uint64_t kLeastBytes = 16u << 20;
-constexpr uint32_t kSmallBytes = 4u << 10;
-constexpr uint32_t kLargeBytes = 128u << 10;
+constexpr uint32_t kStreamBytes = 128u << 10;
 
 std::vector<ProbePoint> planned_points(bool write) {
   std::vector<ProbePoint> points;
   for (const bool is_read : {true, false}) {
     if (!is_read && !write) break;
     for (const uint32_t depth : {1u, 4u, 16u, 64u, 128u})
-      points.push_back({is_read, false, depth, kSmallBytes, 0, 0, 0});
-    points.push_back({is_read, true, 16, kLargeBytes, 0, 0, 0});
+      points.push_back({is_read, false, depth, kBlockBytes, 0, 0, 0});
+    points.push_back({is_read, true, 16, kStreamBytes, 0, 0, 0});
   }
   return points;
 }

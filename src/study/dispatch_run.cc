@@ -4,15 +4,10 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "study/under_way.h"
 
 namespace latte::study {
 namespace {
-
-struct UnderWay {
-  TimeNs end_ns;
-  DispatchTicket ticket;
-};
-bool later(const UnderWay& a, const UnderWay& b) { return a.end_ns > b.end_ns; }
 
 class Runner {
  public:
@@ -34,8 +29,7 @@ class Runner {
     for (uint32_t i = 0; i < regime_.requests; ++i) {
       model::ModelIo io = arrivals_.next(now_ns_);
       now_ns_ = io.time_ns;
-      while (!under_way_.empty() && (under_way_.front().end_ns <= now_ns_ || full()))
-        complete_first();
+      while (under_way_.ended(now_ns_) || (!under_way_.empty() && full())) complete_first();
       foreigner_.run_until(now_ns_, local_);
       io.time_ns = now_ns_;
       decide(io);
@@ -58,17 +52,14 @@ class Runner {
   }
 
   void complete_first() {
-    std::pop_heap(under_way_.begin(), under_way_.end(), later);
-    const UnderWay done = under_way_.back();
-    under_way_.pop_back();
-    now_ns_ = std::max(now_ns_, done.end_ns);
-    dispatcher_.end(done.ticket, done.end_ns);
+    const auto [end_ns, ticket] = under_way_.take_first();
+    now_ns_ = std::max(now_ns_, end_ns);
+    dispatcher_.end(ticket, end_ns);
   }
 
   void start(const DispatchTicket& ticket, const model::ModelIo& io) {
     const TimeNs end_ns = ticket.tier == Tier::local ? local_.submit(io) : cloud_.submit(io);
-    under_way_.push_back({end_ns, ticket});
-    std::push_heap(under_way_.begin(), under_way_.end(), later);
+    under_way_.add(end_ns, ticket);
   }
 
   void decide(const model::ModelIo& io) {
@@ -119,7 +110,7 @@ class Runner {
   const Decider& decider_;
   const SampleSink& sink_;
   TimeNs now_ns_ = 0;
-  std::vector<UnderWay> under_way_;
+  UnderWay<DispatchTicket> under_way_;
   DispatchRun result_;
 };
 

@@ -1,7 +1,5 @@
 #include "study/hybrid_model.h"
 
-#include <algorithm>
-
 namespace latte::study {
 
 HybridModel::HybridModel(model::DeviceModel& local, model::DeviceModel& cloud, double hit_share,
@@ -9,10 +7,9 @@ HybridModel::HybridModel(model::DeviceModel& local, model::DeviceModel& cloud, d
     : local_(local), cloud_(cloud), hit_share_(hit_share), random_(seed), dispatcher_(seed) {}
 
 TimeNs HybridModel::submit(const model::ModelIo& io) {
-  while (!under_way_.empty() && under_way_.front().end_ns <= io.time_ns) {
-    std::pop_heap(under_way_.begin(), under_way_.end(), later);
-    trainer_.end(under_way_.back().ticket, under_way_.back().end_ns);
-    under_way_.pop_back();
+  while (under_way_.ended(io.time_ns)) {
+    const auto [end_ns, ticket] = under_way_.take_first();
+    trainer_.end(ticket, end_ns);
   }
   const bool is_read = io.op == model::ModelOp::read;
   const DispatchIo asked{io.time_ns, is_read ? IoKind::read : IoKind::write, io.length_bytes};
@@ -20,8 +17,7 @@ TimeNs HybridModel::submit(const model::ModelIo& io) {
   const DispatchTicket ticket =
       miss ? dispatcher_.begin_on(asked, Tier::cloud) : trainer_.begin(asked);
   const TimeNs end_ns = (ticket.tier == Tier::local ? local_ : cloud_).submit(io);
-  under_way_.push_back({end_ns, ticket});
-  std::push_heap(under_way_.begin(), under_way_.end(), later);
+  under_way_.add(end_ns, ticket);
   return end_ns;
 }
 

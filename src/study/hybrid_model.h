@@ -6,12 +6,11 @@
 // Thread rule: one thread. `local` and `cloud` outlive it.
 #pragma once
 
-#include <vector>
-
 #include "base/random.h"
 #include "model/device_model.h"
 #include "policy/dispatch_trainer.h"
 #include "policy/dispatcher.h"
+#include "study/under_way.h"
 
 namespace latte::study {
 
@@ -23,19 +22,13 @@ class HybridModel final : public model::TimedDevice {
   TimeNs submit(const model::ModelIo& io) override;
 
  private:
-  struct UnderWay {
-    TimeNs end_ns;
-    DispatchTicket ticket;
-  };
-  static bool later(const UnderWay& a, const UnderWay& b) { return a.end_ns > b.end_ns; }
-
   model::DeviceModel& local_;
   model::DeviceModel& cloud_;
   double hit_share_;
   Random random_;
   Dispatcher dispatcher_;
   DispatchTrainer trainer_{dispatcher_, DispatchTrainer::Runs::in_end};
-  std::vector<UnderWay> under_way_;
+  UnderWay<DispatchTicket> under_way_;
 };
 
 }  // namespace latte::study

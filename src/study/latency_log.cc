@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "study/under_way.h"
 #include "trace/record_parser.h"
 #include "trace/trace_input.h"
 
@@ -44,13 +45,11 @@ Error bad_line(const std::string& path, uint64_t number, std::string_view line) 
                                      path, number, line.substr(0, 100), kHeader)};
 }
 
-struct UnderWay {
-  TimeNs end_ns;
+struct OnTier {
   Tier tier;
   uint32_t slot;
   DispatchIo io;
 };
-bool later(const UnderWay& a, const UnderWay& b) { return a.end_ns > b.end_ns; }
 
 /// What a log's I/Os looked like when they came, and what was true of each.
 struct Judged {
@@ -63,15 +62,13 @@ std::vector<Judged> replay(const std::vector<LoggedIo>& log, const model::CloudO
                            uint64_t seed) {
   model::CloudModel cloud(options, seed);
   DispatchState state;
-  std::vector<UnderWay> under_way;
+  UnderWay<OnTier> under_way;
   std::vector<Judged> all;
   for (const LoggedIo& logged : log) {
     const TimeNs now_ns = logged.time_ns + 1;  // 0 is "never" in DispatchState
-    while (!under_way.empty() && under_way.front().end_ns <= now_ns) {
-      std::pop_heap(under_way.begin(), under_way.end(), later);
-      const UnderWay done = under_way.back();
-      under_way.pop_back();
-      state.note_completion(done.tier, done.slot, done.io, done.end_ns);
+    while (under_way.ended(now_ns)) {
+      const auto [end_ns, done] = under_way.take_first();
+      state.note_completion(done.tier, done.slot, done.io, end_ns);
     }
     const DispatchIo io{now_ns, logged.kind, logged.bytes};
     const auto op = io.kind == IoKind::read ? model::ModelOp::read : model::ModelOp::write;
@@ -84,11 +81,8 @@ std::vector<Judged> replay(const std::vector<LoggedIo>& log, const model::CloudO
     for (size_t rule = 0; rule < kDispatchRules.size(); ++rule)
       judged.rules[rule] = kDispatchRules[rule].choose(state, io);
     all.push_back(judged);
-    for (const Tier tier : {Tier::local, Tier::cloud}) {
-      under_way.push_back(
-          {now_ns + judged.truth.on(tier), tier, state.note_submission(tier, io), io});
-      std::push_heap(under_way.begin(), under_way.end(), later);
-    }
+    for (const Tier tier : {Tier::local, Tier::cloud})
+      under_way.add(now_ns + judged.truth.on(tier), {tier, state.note_submission(tier, io), io});
   }
   return all;
 }

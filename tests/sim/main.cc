@@ -26,7 +26,7 @@ constexpr auto kStuckAfter = std::chrono::seconds(60);
 /// Failing seeds are printed up to this many.
 constexpr uint64_t kMaxFailuresPrinted = 500;
 /// The promise is that a planted bug is found within this many seeds.
-constexpr uint64_t kPlantedSeeds = 4000;
+constexpr uint64_t kPlantedSeeds = 2000;
 
 struct Options {
   uint64_t seed = 1;
