@@ -99,6 +99,10 @@ Task<Result<void>> Lease::outwait(LeaseBlock other) {
   }
 }
 
+Error Lease::given_up() const {
+  return Error{Errc::io, fmt::format("{}: the lease was given up", options_.where)};
+}
+
 /// False if the lease was given up since `term`.
 Task<bool> Lease::wait(TimeNs duration_ns, uint64_t term) {
   const TimeNs until_ns = reactor_.now() + duration_ns;
@@ -109,11 +113,8 @@ Task<bool> Lease::wait(TimeNs duration_ns, uint64_t term) {
 
 /// Writes this session's name, unless the last look is too old, gives others' writes time to land,
 /// and looks whether it is still there.
-Task<Result<void>> Lease::claim(TimeNs settle_ns) {
-  const uint64_t term = term_;
-  const auto given_up = [&] {
-    return Error{Errc::io, fmt::format("{}: the lease was given up", options_.where)};
-  };
+Task<Result<void>> Lease::claim(TimeNs settle_ns, uint64_t term) {
+  if (term != term_) co_return given_up();
   const IoStatus status = co_await write_block(LeaseState::held, look_begin_ns_ + settle_ns / 2);
   if (status != IoStatus::ok)
     co_return Error{Errc::io, fmt::format("{}: the lease can't be written: {}", options_.where,
@@ -143,6 +144,7 @@ Task<Result<void>> Lease::claim(TimeNs settle_ns) {
 
 Task<Result<void>> Lease::acquire(uint64_t generation) {
   LATTE_CHECK(state_ == State::none);
+  const uint64_t term = term_;
   const auto seen = co_await look();
   // By force also from a block that nobody can read any more.
   const bool unreadable = !seen && options_.force && seen.error().code == Errc::damaged;
@@ -162,12 +164,12 @@ Task<Result<void>> Lease::acquire(uint64_t generation) {
     renewals_ = std::max(renewals_, other.renewals);
   }
   generation_ = generation;
-  Result<void> claimed = co_await claim(settle_ns);
+  Result<void> claimed = co_await claim(settle_ns, term);
   // A live owner may have renewed over the first claim; from its next look on it is silent.
   for (int i = 1; i < kForcedClaims && options_.force && !claimed; ++i) {
     if (claimed.error().code != Errc::busy) break;
     look_begin_ns_ = reactor_.now();  // whoever it is
-    claimed = co_await claim(settle_ns);
+    claimed = co_await claim(settle_ns, term);
   }
   if (!claimed) co_return claimed;
   state_ = State::held;
@@ -248,7 +250,7 @@ Task<IoStatus> Lease::look_once() {
   if (holds()) co_return IoStatus::ok;
   if (term != term_ || ending_) co_return IoStatus::io_error;  // given up: not to be claimed again
   // It ran out (the cloud was away, or this process was stopped), but nobody took it.
-  const Result<void> claimed = co_await claim(options_.duration_ns / 2);
+  const Result<void> claimed = co_await claim(options_.duration_ns / 2, term);
   if (claimed) co_return IoStatus::ok;
   if (claimed.error().code != Errc::busy) co_return IoStatus::io_error;
   lose();
@@ -259,17 +261,27 @@ Task<IoStatus> Lease::release() {
   ending_ = true;
   // A renewal under way must not land behind the release. What has run out is not renewed.
   while (keeping_ && holds()) co_await reactor_.sleep(kEndStepNs);
-  IoStatus status = IoStatus::ok;
-  if (held()) status = IoStatus::io_error;
-  if (holds()) status = co_await write_block(LeaseState::released, valid_until_ns_);
-  if (held()) state_ = State::none;
+  const bool was_held = held();
+  const bool in_time = holds();
+  // Before the block is written: whoever sees it may be the next one to write.
+  if (was_held) state_ = State::none;
   ++term_;
   ending_ = false;
-  co_return status;
+  if (!was_held) co_return IoStatus::ok;
+  if (!in_time || releasing_) co_return IoStatus::io_error;
+  releasing_ = true;
+  reactor_.spawn(write_release());
+  while (releasing_ && reactor_.now() < valid_until_ns_) co_await reactor_.sleep(kEndStepNs);
+  co_return releasing_ ? IoStatus::io_error : released_;
+}
+
+Task<void> Lease::write_release() {
+  released_ = co_await write_block(LeaseState::released, valid_until_ns_);
+  releasing_ = false;
 }
 
 Task<void> Lease::finish() {
-  while (keeping_ || looking_) co_await reactor_.sleep(kEndStepNs);
+  while (keeping_ || looking_ || releasing_) co_await reactor_.sleep(kEndStepNs);
 }
 
 }  // namespace latte

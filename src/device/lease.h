@@ -79,7 +79,9 @@ class Lease final : public WriteGuard {
 
   Task<Result<Block>> look();
   Task<Result<void>> outwait(LeaseBlock other);
-  Task<Result<void>> claim(TimeNs settle_ns);
+  Task<Result<void>> claim(TimeNs settle_ns, uint64_t term);
+  Error given_up() const;
+  Task<void> write_release();
   Task<bool> wait(TimeNs duration_ns, uint64_t term);
   Task<IoStatus> write_block(LeaseState state, TimeNs send_before_ns);
   Task<IoStatus> write_block_once(LeaseState state, TimeNs send_before_ns);
@@ -101,6 +103,8 @@ class Lease final : public WriteGuard {
   std::function<Task<IoStatus>()> check_;
   bool keeping_ = false;
   bool ending_ = false;
+  bool releasing_ = false;  // the released block is under way
+  IoStatus released_ = IoStatus::ok;
   uint64_t term_ = 0;  // goes up with release(): what a look or a claim of before finds is void
   // confirm(): tickets taken, and those that a finished look covers.
   uint64_t asked_ = 0;

@@ -49,10 +49,14 @@ Task<IoStatus> LeasedVolume::confirm() {
 /// The lease was claimed (anew): whoever had it meanwhile may have made the volume another's.
 Task<IoStatus> LeasedVolume::check_generation() {
   const uint64_t claims = lease_.claims();
+  const uint64_t own = generation_;
+  const uint64_t next = next_generation_;
   const auto found = co_await read_head();
   if (!found && found.error().code != Errc::not_found) co_return IoStatus::io_error;
+  // Swapped meanwhile: what was read may be of before.
+  if (own != generation_ || next != next_generation_) co_return IoStatus::io_error;
   const uint64_t stored = found ? found.value().generation : 0;
-  if (stored != generation_ && stored != next_generation_) {
+  if (stored != own && stored != next) {
     lease_.lose();
     co_return IoStatus::fenced;
   }
@@ -145,6 +149,16 @@ Task<Result<void>> LeasedVolume::take_lease(uint64_t generation) {
 
 Task<Result<void>> LeasedVolume::swap_super(uint64_t expected_generation, uint64_t next_generation,
                                             const SuperBytes& next) {
+  const bool had_lease = lease_.held();
+  const Result<void> swapped = co_await swap_leased(expected_generation, next_generation, next);
+  // Another was first: he need not think that this host is an owner who is alive.
+  const bool too_late = !swapped && swapped.error().code == Errc::busy;
+  if (too_late && !had_lease) (void)co_await lease_.release();
+  co_return swapped;
+}
+
+Task<Result<void>> LeasedVolume::swap_leased(uint64_t expected_generation, uint64_t next_generation,
+                                             const SuperBytes& next) {
   LATTE_CHECK(next_generation >= expected_generation);
   LeasedSuper super;
   super.generation = next_generation;

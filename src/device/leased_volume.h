@@ -49,6 +49,8 @@ class LeasedVolume final : public CloudVolume, private WriteGuard {
  private:
   Task<Result<LeasedSuper>> read_head();
   Task<Result<LeasedSuper>> expect(uint64_t generation);
+  Task<Result<void>> swap_leased(uint64_t expected_generation, uint64_t next_generation,
+                                 const SuperBytes& next);
   Task<Result<void>> take_lease(uint64_t generation);
   Task<Result<void>> write_super(const LeasedSuper& super);
   Task<IoStatus> check_generation();

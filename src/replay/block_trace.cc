@@ -8,7 +8,7 @@
 namespace latte::replay {
 namespace {
 
-constexpr uint64_t kRecordsPerReport = 1u << 14;
+constexpr uint64_t kRecordsPerReport = 1u << 12;
 
 /// Gives blocks their numbers and cuts requests into them.
 class Loader {

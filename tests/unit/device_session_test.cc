@@ -211,19 +211,49 @@ TEST(LeasedVolume, AnIdleOwnerThatWasStoppedNoticesByItself) {
 
 TEST(LeasedVolume, ReleasedInAnOutageItIsNotWaitedForNorClaimedAgain) {
   for (const sim::Outage how : {sim::Outage::errors, sim::Outage::hang}) {
-    Rig rig;
-    Owner owner(rig.world, rig.cloud, "a");
-    Owner next(rig.world, rig.cloud, "b");
-    ASSERT_TRUE(rig.own(owner, 0, 1));
-    rig.cloud.begin_outage(how, rig.world.now() + 30 * kSecond);
-    (void)rig.world.run_for(10 * kSecond);
-    const TimeNs begin_ns = rig.world.now();
-    EXPECT_FALSE(rig.run(owner, owner.volume.release()));
-    EXPECT_LE(rig.world.now() - begin_ns, 100 * kMillisecond);
-    (void)rig.world.run_for(25 * kSecond);
-    EXPECT_TRUE(rig.own(next, 1, 2));
-    EXPECT_EQ(rig.write(next, 0, 2), IoStatus::ok);
+    for (const TimeNs after_ns : {TimeNs{0}, 10 * kSecond}) {
+      Rig rig;
+      Owner owner(rig.world, rig.cloud, "a");
+      Owner next(rig.world, rig.cloud, "b");
+      ASSERT_TRUE(rig.own(owner, 0, 1));
+      rig.cloud.begin_outage(how, rig.world.now() + 30 * kSecond);
+      (void)rig.world.run_for(after_ns);
+      const TimeNs begin_ns = rig.world.now();
+      EXPECT_FALSE(rig.run(owner, owner.volume.release()));
+      // At once if it has run out, else when it does.
+      EXPECT_LE(rig.world.now() - begin_ns,
+                after_ns > 0 ? 100 * kMillisecond : 2100 * kMillisecond);
+      (void)rig.world.run_for(35 * kSecond);
+      EXPECT_TRUE(rig.own(next, 1, 2));
+      EXPECT_EQ(rig.write(next, 0, 2), IoStatus::ok);
+    }
   }
+}
+
+TEST(LeasedVolume, WhoCameTooLateDoesNotKeepTheLease) {
+  Rig rig;
+  Owner owner(rig.world, rig.cloud, "a");
+  Owner late(rig.world, rig.cloud, "b");
+  Owner next(rig.world, rig.cloud, "c");
+  ASSERT_TRUE(rig.own(owner, 0, 1));
+  // b has read generation 1 and watches, when a moves on to 2 and releases.
+  std::optional<Result<void>> swapped;
+  const auto take = [](Owner* who, std::optional<Result<void>>* out) -> Task<void> {
+    SuperBytes bytes{};
+    (void)co_await who->volume.read_super();
+    Result<void> done = co_await who->volume.swap_super(1, 9, bytes);
+    out->emplace(std::move(done));
+  };
+  late.reactor.spawn(take(&late, &swapped));
+  (void)rig.world.run_for(100 * kMillisecond);
+  ASSERT_TRUE(rig.own(owner, 1, 2));
+  ASSERT_TRUE(rig.run(owner, owner.volume.release()));
+  (void)rig.world.run_for(20 * kSecond);
+  ASSERT_TRUE(swapped.has_value());
+  EXPECT_FALSE(swapped->ok());
+  const TimeNs begin_ns = rig.world.now();
+  EXPECT_TRUE(rig.own(next, 2, 3));
+  EXPECT_LE(rig.world.now() - begin_ns, 3 * kSecond);
 }
 
 TEST(LeasedVolume, TwoWhoTakeItAtOnceNeverBothWin) {
