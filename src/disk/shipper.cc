@@ -159,8 +159,8 @@ Task<bool> HybridDisk::ship_once() {
   if (!appended) co_return false;
   finish_ship_batch(batch);
   // Only a batch that had company tells how fast the cloud can go.
-  if (ship_pending() || batch.data_bytes >= kShipAtOnceBytes)
-    pacer_.on_drained(batch.data_bytes, reactor_.now() - start_ns);
+  const bool alone = !ship_pending() && batch.data_bytes < kShipAtOnceBytes;
+  pacer_.on_drained(batch.data_bytes, reactor_.now() - start_ns, alone);
   co_return true;
 }
 

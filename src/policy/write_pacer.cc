@@ -17,6 +17,7 @@ constexpr double kSlowest =
 constexpr double kUnmeasured = 8e6;       // bytes/s assumed until something has been drained
 constexpr double kUnmeasuredApply = 1e6;  // likewise, applied: many small writes to a slow base
 constexpr double kMemorySeconds = 0.5;
+constexpr double kAlonePart = 0.25;  // of what a faster batch counts that nothing waited behind
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();
 
 double paced(double rate, double x, double free, double target, double gain) {
@@ -38,8 +39,12 @@ void measure(double& rate, uint64_t bytes, TimeNs busy_ns) {
 
 }  // namespace
 
-void WritePacer::on_drained(uint64_t bytes, TimeNs busy_ns) {
-  measure(drain_rate_, bytes, busy_ns);
+void WritePacer::on_drained(uint64_t bytes, TimeNs busy_ns, bool alone) {
+  if (!alone) return measure(drain_rate_, bytes, busy_ns);
+  if (drain_rate_ == 0 || busy_ns <= 0) return;
+  // Else whoever writes one at a time, slowed by what was measured in an outage, would stay slow.
+  const double sample = static_cast<double>(bytes) * 1e9 / static_cast<double>(busy_ns);
+  drain_rate_ += std::max(0.0, sample - drain_rate_) * kAlonePart;
 }
 
 void WritePacer::on_applied(uint64_t bytes, uint64_t segment_bytes, TimeNs busy_ns) {

@@ -28,8 +28,9 @@ class WritePacer {
   /// `max_lag_ns`: INT64_MAX for no bound.
   explicit WritePacer(TimeNs max_lag_ns) : max_lag_ns_(max_lag_ns) {}
 
-  /// `bytes` reached the cloud in `busy_ns`, while more were waiting (or not: then it says little).
-  void on_drained(uint64_t bytes, TimeNs busy_ns);
+  /// `bytes` reached the cloud in `busy_ns`, while more were waiting. `alone`: nothing was, and it
+  /// only says that the cloud is at least as fast.
+  void on_drained(uint64_t bytes, TimeNs busy_ns, bool alone = false);
   /// A segment of the cloud's log went to the base in `busy_ns`: `bytes` of clients' data in
   /// `segment_bytes` of the log, which are free again.
   void on_applied(uint64_t bytes, uint64_t segment_bytes, TimeNs busy_ns);

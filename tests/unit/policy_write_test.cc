@@ -173,6 +173,25 @@ TEST(WritePacer, ACloudThatIsAwaySlowsNobodyByItsLag) {
   EXPECT_EQ(other.admit(kSecond, kWriteBytes, state), kSecond);
 }
 
+TEST(WritePacer, WhoWritesOneAtATimeAfterAnOutageDoesNotStaySlow) {
+  WritePacer pacer(100 * kMillisecond);
+  pacer.on_drained(28u << 10, 9 * kSecond);  // the cloud hung meanwhile
+  TimeNs now_ns = 0;
+  int slow = 0;
+  for (int i = 0; i < 60; ++i) {
+    WritePacer::State state;
+    state.dirty_bytes = 28u << 10;  // the write before
+    const TimeNs start_ns = pacer.admit(now_ns, 28u << 10, state);
+    slow += start_ns - now_ns > 200 * kMillisecond;
+    pacer.on_drained(28u << 10, 10 * kMillisecond, true);
+    now_ns = start_ns + kMillisecond;
+  }
+  EXPECT_LE(slow, 6);
+  const double before = pacer.drain_rate();
+  pacer.on_drained(4096, 100 * kMillisecond, true);  // alone and slow: says nothing
+  EXPECT_EQ(pacer.drain_rate(), before);
+}
+
 TEST(WritePacer, ACloudLogThatFillsUpSlowsWritersToTheBasesRate) {
   const auto gap = [](uint64_t log_free_bytes) {
     WritePacer pacer(2 * kSecond);
