@@ -106,9 +106,9 @@ Error Lease::given_up() const {
 /// False if the lease was given up since `term`.
 Task<bool> Lease::wait(TimeNs duration_ns, uint64_t term) {
   const TimeNs until_ns = reactor_.now() + duration_ns;
-  while (reactor_.now() < until_ns && term == term_ && !ending_)
+  while (reactor_.now() < until_ns && !over(term))
     co_await reactor_.sleep_until(std::min(until_ns, reactor_.now() + kStepNs));
-  co_return term == term_ && !ending_;
+  co_return !over(term);
 }
 
 /// Writes this session's name, unless the last look is too old, gives others' writes time to land,
@@ -122,7 +122,7 @@ Task<Result<void>> Lease::claim(TimeNs settle_ns, uint64_t term) {
   if (!co_await wait(settle_ns, term)) co_return given_up();
   const auto seen = co_await look();
   if (!seen) co_return seen.error();
-  if (term != term_ || ending_) co_return given_up();
+  if (over(term)) co_return given_up();
   if (seen.value()) renewals_ = std::max(renewals_, seen.value()->renewals);
   if (!mine(seen.value()))
     co_return Error{Errc::busy,
@@ -248,7 +248,7 @@ Task<IoStatus> Lease::look_once() {
     co_return IoStatus::fenced;
   }
   if (holds()) co_return IoStatus::ok;
-  if (term != term_ || ending_) co_return IoStatus::io_error;  // given up: not to be claimed again
+  if (over(term)) co_return IoStatus::io_error;  // given up: not to be claimed again
   // It ran out (the cloud was away, or this process was stopped), but nobody took it.
   const Result<void> claimed = co_await claim(options_.duration_ns / 2, term);
   if (claimed) co_return IoStatus::ok;

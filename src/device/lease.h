@@ -88,6 +88,7 @@ class Lease final : public WriteGuard {
   Task<void> look_for_all();
   Task<IoStatus> look_once();
   Task<void> keep();
+  bool over(uint64_t term) const { return term != term_ || ending_; }
   bool mine(const Block& block) const { return block && block->session == session_; }
 
   Reactor& reactor_;

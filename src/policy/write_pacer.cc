@@ -31,10 +31,13 @@ void average(double& value, double sample, TimeNs busy_ns, bool first) {
   value += (first ? 1 : seconds / (seconds + kMemorySeconds)) * (sample - value);
 }
 
+double per_second(uint64_t bytes, TimeNs busy_ns) {
+  return static_cast<double>(bytes) * 1e9 / static_cast<double>(busy_ns);
+}
+
 void measure(double& rate, uint64_t bytes, TimeNs busy_ns) {
   if (bytes == 0 || busy_ns <= 0) return;
-  average(rate, static_cast<double>(bytes) * 1e9 / static_cast<double>(busy_ns), busy_ns,
-          rate == 0);
+  average(rate, per_second(bytes, busy_ns), busy_ns, rate == 0);
 }
 
 }  // namespace
@@ -43,8 +46,7 @@ void WritePacer::on_drained(uint64_t bytes, TimeNs busy_ns, bool alone) {
   if (!alone) return measure(drain_rate_, bytes, busy_ns);
   if (drain_rate_ == 0 || busy_ns <= 0) return;
   // Else whoever writes one at a time, slowed by what was measured in an outage, would stay slow.
-  const double sample = static_cast<double>(bytes) * 1e9 / static_cast<double>(busy_ns);
-  drain_rate_ += std::max(0.0, sample - drain_rate_) * kAlonePart;
+  drain_rate_ += std::max(0.0, per_second(bytes, busy_ns) - drain_rate_) * kAlonePart;
 }
 
 void WritePacer::on_applied(uint64_t bytes, uint64_t segment_bytes, TimeNs busy_ns) {

@@ -54,6 +54,13 @@ struct Rig {
   IoStatus flush(Owner& owner) {
     return run(owner, test::io(&owner.volume.base(), IoOp::flush, 0, {}, 0, false));
   }
+  /// `owner` has generation 1 and stands still, while `next` takes 2 and writes a 2.
+  void own_while_stopped(Owner& owner, Owner& next) {
+    owner.reactor.set_paused(true);
+    ASSERT_TRUE(own(next, 1, 2));
+    ASSERT_EQ(write(next, 0, 2), IoStatus::ok);
+    owner.reactor.set_paused(false);
+  }
   int durable(uint64_t offset) {
     const sim::PageRef page = cloud.base_store().peek_durable(offset / kBlockBytes);
     return page.null() ? 0 : static_cast<int>(page.data()[0]);
@@ -176,10 +183,7 @@ TEST(LeasedVolume, AStoppedOwnerWakesUpToFindItselfFenced) {
   Owner owner(rig.world, rig.cloud, "a");
   Owner next(rig.world, rig.cloud, "b");
   ASSERT_TRUE(rig.own(owner, 0, 1));
-  owner.reactor.set_paused(true);
-  ASSERT_TRUE(rig.own(next, 1, 2));
-  ASSERT_EQ(rig.write(next, 0, 2), IoStatus::ok);
-  owner.reactor.set_paused(false);
+  rig.own_while_stopped(owner, next);
   EXPECT_EQ(rig.write(owner, 0, 1), IoStatus::fenced);
   EXPECT_EQ(rig.read(next, 0), 2);
 }
@@ -202,9 +206,7 @@ TEST(LeasedVolume, AnIdleOwnerThatWasStoppedNoticesByItself) {
   Owner owner(rig.world, rig.cloud, "a");
   Owner next(rig.world, rig.cloud, "b");
   ASSERT_TRUE(rig.own(owner, 0, 1));
-  owner.reactor.set_paused(true);
-  ASSERT_TRUE(rig.own(next, 1, 2));
-  owner.reactor.set_paused(false);
+  rig.own_while_stopped(owner, next);
   (void)rig.world.run_for(2 * kSecond);
   EXPECT_TRUE(owner.volume.fenced());
 }
