@@ -63,6 +63,13 @@ class IntrusiveList {
     for (const ListNode* node = head_.next; node != &head_; node = node->next)
       visit(static_cast<const T&>(*node));
   }
+  /// Is there an element of which `test(const T&)` is true? Looks from the front, no further.
+  template <typename Test>
+  bool any_of(Test&& test) const {
+    const ListNode* node = head_.next;
+    while (node != &head_ && !test(static_cast<const T&>(*node))) node = node->next;
+    return node != &head_;
+  }
 
  private:
   static void insert_before(ListNode& position, ListNode& element) {

@@ -43,6 +43,8 @@ enum class Planted {
   roll_back_unmarked,
   stale_read_ahead,
   stale_staging,
+  early_over_unshipped,
+  apply_only_newest,
 };
 
 /// Names as `latte-sim --plant` takes them.
@@ -77,6 +79,8 @@ inline constexpr std::array kPlantedNames = {
     std::pair{Planted::roll_back_unmarked, std::string_view("roll_back_unmarked")},
     std::pair{Planted::stale_read_ahead, std::string_view("stale_read_ahead")},
     std::pair{Planted::stale_staging, std::string_view("stale_staging")},
+    std::pair{Planted::early_over_unshipped, std::string_view("early_over_unshipped")},
+    std::pair{Planted::apply_only_newest, std::string_view("apply_only_newest")},
 };
 
 #ifdef LATTE_PLANTED_BUGS

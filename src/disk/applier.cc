@@ -2,11 +2,14 @@
 // only, and gives the segment back. Lazy: it works when the log is half full, or when asked to
 // drain.
 //
-// Invariants: 1. Nothing above contiguous_seq() is applied: a take-over may still cut it off.
+// Invariants: 1. Nothing above contiguous_seq() is applied: a take-over may still cut it off. What
+// it
+//                replaces of the segment is applied, as that would then be the newest.
 //             2. A segment is given back only when the base has its blocks durably, the pool's log
 //                is flushed (HybridDisk's invariant 4), and the log's superblock says so durably.
 // Limits: one segment in memory; kApplyDepth base writes under way.
 #include <algorithm>
+#include <unordered_map>
 
 #include "base/buffer.h"
 #include "base/logging.h"
@@ -137,15 +140,29 @@ Task<void> HybridDisk::on_cloud_damage(uint32_t segment) {
 HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainSegment& segment,
                                                     const log::SegmentContent& content) const {
   ApplyWork work;
+  const Seq certain = contiguous_seq();
+  std::unordered_map<uint64_t, size_t> replaced;  // by what may be cut off; where in the items
   for (const log::TableEntry& item : content.entries) {
     const log::Entry& entry = item.entry;
     if (!range_within(entry.lba, entry.count, block_count_)) continue;
+    if (cut_seqs_.contains(Seq(entry.seq))) continue;
     const log::BlockAddress address = cloud_space_->address(segment.segment, item.data_block);
     if (entry.kind == log::EntryKind::data) {
-      for (uint64_t i = 0; i < entry.count; ++i)
-        if (cloud_index_.find(Lba(entry.lba + i)) == address + i)
-          work.items.push_back(ApplyItem{Lba(entry.lba + i), address + i,
-                                         static_cast<uint32_t>(item.data_block + i)});
+      for (uint64_t i = 0; i < entry.count; ++i) {
+        const ApplyItem block{Lba(entry.lba + i), address + i,
+                              static_cast<uint32_t>(item.data_block + i)};
+        const uint64_t newest = cloud_index_.find(block.lba);
+        if (newest == block.address) {
+          work.items.push_back(block);
+        } else if (newest != BlockIndex::kNone && cloud_space_->seq(newest) > certain &&
+                   !planted(Planted::apply_only_newest)) {
+          const auto [at, first] = replaced.emplace(block.lba.value, work.items.size());
+          if (first)
+            work.items.push_back(block);
+          else
+            work.items[at->second] = block;
+        }
+      }
     } else if (entry.kind == log::EntryKind::zero) {
       cloud_extents_.for_each_in(
           Lba(entry.lba), entry.count, [&](Lba lba, uint64_t count, const ExtentMap::Range& range) {

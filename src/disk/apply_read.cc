@@ -22,13 +22,15 @@ constexpr uint64_t kCloudReadBytes = 1u << 20;
 }  // namespace
 
 /// Reads the blocks of `items` into their places and checks each. A bad one is taken from its clean
-/// copy in the pool; without one it is lost.
+/// copy in the pool; without one it is lost. False if the cloud failed, there is no time, or the
+/// segment must be looked at anew.
 Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segment,
                                       std::vector<ApplyItem>& items, std::span<std::byte> bytes) {
   std::vector<uint8_t> good(items.size());
   if (local_usable()) co_await read_from_pool(items, bytes, good);
   const bool read = co_await read_missing(segment, items, good, bytes);
   if (!read) co_return false;
+  bool all_good = true;
   for (size_t i = 0; i < items.size();) {
     const ApplyItem item = items[i];
     const auto block = bytes.subspan(size_t{item.offset_blocks} * kBlockBytes, kBlockBytes);
@@ -47,18 +49,18 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
       rescued = status == IoStatus::ok && space.verify(local, block) &&
                 cloud_index_.find(item.lba) == item.address;
     }
-    if (rescued) {
-      ++i;
-      continue;
-    }
+    ++i;
+    if (rescued) continue;
+    all_good = false;
+    // An early write that replaced it is as good once nothing can cut it off; until then it stays.
+    if (!cloud_index_.erase_if(item.lba, item.address)) continue;
     log_error("disk {}: block {} is lost: its copy in the cloud log is damaged", name(),
               item.lba.value);
     ++stats_.lost_blocks;
-    if (cloud_index_.erase_if(item.lba, item.address))
-      cloud_extents_.set(item.lba, 1, ExtentKind::lost, cloud_space_->seq(item.address));
-    items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
+    cloud_extents_.set(item.lba, 1, ExtentKind::lost, cloud_space_->seq(item.address));
+    apply_work_.notify_all();
   }
-  co_return true;
+  co_return all_good;
 }
 
 /// Reads what the pool has of `items`; `good` gets which of them passed the pool's check.

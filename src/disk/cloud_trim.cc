@@ -55,17 +55,19 @@ std::deque<log::Append> HybridDisk::lost_in(const log::SegmentContent& content) 
 /// What is lost is written again at the log's head, or it would be forgotten. All goes into one
 /// record, which takes no more room than the segment that goes; shipping leaves that free
 /// (kCarryReserve). Never behind a newer version of the block: that one's segment would be cut
-/// first, and what is lost would stand for it.
+/// first, and what is lost would stand for it. False if the segment must be looked at anew.
 Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
   if (planted(Planted::forget_lost_blocks)) co_return true;
   std::deque<log::Append> lost = lost_in(content);
   const auto overtaken = [this](const log::Append& append) {
     return on_its_way_to_cloud(Lba(append.entry.lba), append.entry.count);
   };
-  while (std::any_of(lost.begin(), lost.end(), overtaken)) {
+  if (std::any_of(lost.begin(), lost.end(), overtaken)) {
+    // What comes may be an early write, which may be cut off yet.
     if (cloud_stream_->failed() || background_stop_ || !going_on()) co_return false;
     co_await cloud_progress_.wait();
-    lost = lost_in(content);
+    apply_work_.notify_all();
+    co_return false;
   }
   if (lost.empty()) co_return true;
   size_t admitted = 0;

@@ -7,9 +7,9 @@
 //   base
 //
 // Invariants:
-//  1. Every write has a seq, given at the instant it is admitted to a log. Both logs hold a disk's
-//     writes in seq order: a write goes straight to the cloud only while nothing local waits to be
-//     shipped.
+//  1. Every write has a seq, given at the instant it is admitted to a log. The pool's log holds a
+//     disk's writes in seq order. So does the cloud's, but for early writes (EarlyWrite): those
+//     precede in it what was written before them to other blocks, never to their own.
 //  2. What the local layer holds is the newest version. Within a layer a block is in the index or
 //     in an extent, never in both. The cloud layer compares seqs: a lower one never replaces a
 //     higher one.
@@ -135,6 +135,7 @@ class HybridDisk final : public BlockDevice,
   /// A write whose seq is not yet in a log for good; the list is in seq order.
   struct PendingSeq : ListNode {
     Seq seq;
+    TimeNs since_ns = 0;  ///< when it got the seq
     Lba lba;
     uint64_t count = 0;
     bool direct = false;        ///< on its way to the cloud log
@@ -176,16 +177,18 @@ class HybridDisk final : public BlockDevice,
     WaitQueue ended;
     uint64_t& held_bytes;
   };
-  struct Copy;  // read_dispatch.cc
-  struct Race;
-  struct TierRead;
+  struct Copy;
+  struct Race;      // race.h
+  struct TierRead;  // read_dispatch.cc
+  DispatchTicket choose_tier(IoKind kind, uint64_t blocks);
   DispatchTicket begin_io(IoKind kind, uint64_t blocks, Tier tier);
   void end_io(const DispatchTicket& ticket, IoStatus status);
   bool both_have(const Run& local, Run& cloud) const;
   Task<IoStatus> read_dispatched(Run run, std::span<std::byte> out, Keep keep);
   Task<bool> read_first_tier(Run local, Run cloud, DispatchTicket ticket, std::span<std::byte> out);
   bool may_hedge(uint64_t blocks) const;
-  TimeNs patience_ns(Tier tier) const;
+  TimeNs cloud_patience_ns(IoKind kind) const;
+  TimeNs pool_patience_ns() const;
   std::shared_ptr<TierRead> start_other_read(std::shared_ptr<Race> race, Tier first, Run local);
   std::shared_ptr<TierRead> start_tier_read(std::shared_ptr<Race> race, Run run,
                                             DispatchTicket ticket);
@@ -255,9 +258,10 @@ class HybridDisk final : public BlockDevice,
 
   // write_path.cc
   Task<void> acquire(Ticket& ticket);
+  void make_exclusive(Ticket& ticket);
   void release(Ticket& ticket);
   void take_seq(PendingSeq& pending);
-  bool under_way(Lba lba, uint64_t count, bool direct_too);
+  bool under_way(Lba lba, uint64_t count, bool direct_too) const;
   Task<IoStatus> write_unaligned(uint64_t offset, std::span<const std::byte> data);
   Task<IoStatus> write_blocks(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
                               bool exclusive);
@@ -265,6 +269,7 @@ class HybridDisk final : public BlockDevice,
                              bool exclusive);
   Task<IoStatus> write_direct(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
                               PendingSeq& pending, bool with_note);
+  Task<IoStatus> completed_in_cloud(log::Append& append);
   Task<void> pace(uint64_t bytes);
   bool urgent(CloudClass io_class) const override;  // CloudUrgency
   /// Clients' requests wait for a moment.
@@ -275,6 +280,18 @@ class HybridDisk final : public BlockDevice,
   bool local_room(uint64_t blocks) const;
   bool cloud_room(uint64_t blocks, const PendingSeq* own);
   void on_local_failure(IoStatus status);
+
+  // write_early.cc
+  struct EarlyWrite;  // early_write.h
+  bool may_write_early(Lba lba, uint64_t count) const;
+  DispatchTicket choose_write_tier(const log::Entry& entry, const Ticket* own);
+  bool pool_log_stalls() const;
+  uint64_t segments_to_ship() const;
+  bool cloud_log_is_newest(Lba lba, uint64_t count) const;
+  std::shared_ptr<EarlyWrite> start_early_write(const log::Append& write, DispatchTicket timed);
+  Task<void> run_early_write(std::shared_ptr<EarlyWrite> write);
+  Task<void> await_early_write(std::shared_ptr<EarlyWrite> write);
+  void note_stale_later(Lba lba, uint64_t count, Seq seq);
 
   // layers.cc
   void install_local(const log::Append& append);
@@ -463,7 +480,9 @@ class HybridDisk final : public BlockDevice,
   uint64_t dispatched_bytes_ = 0;          // held by reads of the cloud of what the pool has
   float hedges_saved_ = 512;               // hedged reads that may be begun now
   uint64_t pool_read_bytes_ = 0;           // and by reads of the pool that may be hedged
-  std::unique_ptr<TierChooser> dispatch_;  // null: reads of clean blocks go to the pool
+  uint64_t early_bytes_ = 0;               // and by early writes
+  uint64_t entering_blocks_ = 0;           // of writes on their way into the pool's log
+  std::unique_ptr<TierChooser> dispatch_;  // null: the pool has precedence
   WritePacer pacer_;
   DrainCost drain_cost_;
 
@@ -491,9 +510,14 @@ class HybridDisk final : public BlockDevice,
   };
   std::vector<LagSample> lag_samples_;  // oldest first from lag_head_ on; see note_written()
   size_t lag_head_ = 0;
-  Seq urgent_seq_;                  // somebody waits for this to be in the cloud
-  bool cloud_room_wanted_ = false;  // somebody waits for room in the cloud log
-  uint64_t carried_order_ = 0;      // front segment whose lost blocks were carried on already
+  struct EarlyDone {
+    Seq seq;
+    TimeNs time_ns;
+  };
+  std::deque<EarlyDone> early_done_;  // early writes; before some the cloud may lack something
+  Seq urgent_seq_;                    // somebody waits for this to be in the cloud
+  bool cloud_room_wanted_ = false;    // somebody waits for room in the cloud log
+  uint64_t carried_order_ = 0;        // front segment whose lost blocks were carried on already
   bool draining_ = false;
   bool background_stop_ = false;
   size_t background_tasks_ = 0;
@@ -513,11 +537,18 @@ class HybridDisk final : public BlockDevice,
   bool pool_abandoned_ = false;
 
   // Left by recovery.
-  std::deque<std::pair<Seq, uint64_t>> gaps_;  // (first, count) to be shipped as empty, in order
+  struct Gap {
+    Seq first;
+    uint64_t count = 0;
+    Seq after;  // the last local seq before it
+  };
+  std::deque<Gap> gaps_;                   // to be shipped as empty, in order
   std::vector<log::Entry> pending_notes_;  // to be in the pool's log before the cloud log is cut
+  SeqSet cut_seqs_;                        // of writes that a take-over dropped
   Seq void_seq_;                           // the pool's copies up to here count for nothing
   SeqSet cloud_seqs_;                      // in the cloud log; only while recovering
   SeqSet known_seqs_;                      // in either log; likewise
+  SeqSet dirty_seqs_;                      // in the pool's log, to be shipped; likewise
 
   DiskStats stats_;
 };

@@ -14,7 +14,7 @@
 #include <cstring>
 
 #include "base/planted.h"
-#include "disk/hybrid_disk.h"
+#include "disk/race.h"
 
 namespace latte {
 namespace {
@@ -45,29 +45,6 @@ constexpr uint64_t kMaxPoolReadBytes = 16u << 20;
 
 }  // namespace
 
-// Whoever waits for the first of several reads.
-struct HybridDisk::Race {
-  struct Wait {
-    Reactor& reactor;
-    Race& race;
-    TimeNs due_ns;
-    bool await_ready() const { return false; }
-    void await_suspend(std::coroutine_handle<> handle) {
-      race.waiter = handle;
-      reactor.arm_timer(race.timer, due_ns, handle);
-    }
-    void await_resume() const {}
-  };
-  void wake(Reactor& reactor) {
-    if (!timer.armed()) return;
-    timer.cancel();
-    reactor.schedule(waiter);
-  }
-
-  Timer timer;
-  std::coroutine_handle<> waiter;
-};
-
 // A read of one tier that may outlive whoever asked for it.
 struct HybridDisk::TierRead {
   TierRead(std::shared_ptr<Race> in, Run from, DispatchTicket with, uint64_t& held)
@@ -89,6 +66,11 @@ struct HybridDisk::TierRead {
   IoStatus status = IoStatus::ok;
   bool done = false;
 };
+
+/// The tier for an I/O that has the choice. REQUIRES a dispatcher.
+DispatchTicket HybridDisk::choose_tier(IoKind kind, uint64_t blocks) {
+  return dispatch_->choose({reactor_.now(), kind, static_cast<uint32_t>(blocks * kBlockBytes)});
+}
 
 /// The dispatcher, if there is one, gets to know of an I/O that has no choice.
 DispatchTicket HybridDisk::begin_io(IoKind kind, uint64_t blocks, Tier tier) {
@@ -122,8 +104,7 @@ Task<IoStatus> HybridDisk::read_dispatched(Run run, std::span<std::byte> out, Ke
   if (choice) hedges_saved_ = std::min(hedges_saved_ + kHedgeShare, kMostHedges);
   DispatchTicket ticket;
   if (choice)
-    ticket = dispatch_->choose(
-        {reactor_.now(), IoKind::read, static_cast<uint32_t>(run.count * kBlockBytes)});
+    ticket = choose_tier(IoKind::read, run.count);
   else
     ticket = begin_io(IoKind::read, run.count, Tier::local);
   const bool to_race = choice && (ticket.tier == Tier::cloud || may_hedge(run.count));
@@ -138,19 +119,21 @@ Task<IoStatus> HybridDisk::read_dispatched(Run run, std::span<std::byte> out, Ke
 }
 
 bool HybridDisk::may_hedge(uint64_t blocks) const {
-  return blocks <= kMaxHedgedBlocks && dispatch_->usual_read_us(Tier::cloud) > 0 &&
+  return blocks <= kMaxHedgedBlocks && dispatch_->usual_us(Tier::cloud, IoKind::read) > 0 &&
          pool_read_bytes_ + blocks * kBlockBytes <= kMaxPoolReadBytes;
 }
 
-/// How long a tier is waited for before the other one is asked as well.
-TimeNs HybridDisk::patience_ns(Tier tier) const {
-  const float cloud_us = dispatch_->usual_read_us(Tier::cloud);
-  const float pool_us = dispatch_->usual_read_us(Tier::local);
-  const float wait_us = tier == Tier::cloud
-                            ? kPatience * cloud_us
-                            : std::max(kStallTimes * pool_us, kCloudTimes * cloud_us);
-  const TimeNs least_ns = tier == Tier::cloud ? kMinWaitNs : kMinHedgeNs;
-  return std::clamp(static_cast<TimeNs>(wait_us * 1e3f), least_ns, kMaxWaitNs);
+/// How long the cloud is waited for before the pool is asked as well.
+TimeNs HybridDisk::cloud_patience_ns(IoKind kind) const {
+  const float wait_us = kPatience * dispatch_->usual_us(Tier::cloud, kind);
+  return std::clamp(static_cast<TimeNs>(wait_us * 1e3f), kMinWaitNs, kMaxWaitNs);
+}
+
+/// How long a read waits for the pool before the cloud is asked as well.
+TimeNs HybridDisk::pool_patience_ns() const {
+  const float wait_us = std::max(kStallTimes * dispatch_->usual_us(Tier::local, IoKind::read),
+                                 kCloudTimes * dispatch_->usual_us(Tier::cloud, IoKind::read));
+  return std::clamp(static_cast<TimeNs>(wait_us * 1e3f), kMinHedgeNs, kMaxWaitNs);
 }
 
 /// Reads what both tiers have from the one that the ticket names, and from the other as well if
@@ -160,7 +143,8 @@ Task<bool> HybridDisk::read_first_tier(Run local, Run cloud, DispatchTicket tick
   const auto race = std::make_shared<Race>();
   const Tier tier = ticket.tier;
   const auto first = start_tier_read(race, tier == Tier::cloud ? cloud : local, ticket);
-  const TimeNs due_ns = reactor_.now() + patience_ns(tier);
+  const TimeNs due_ns =
+      reactor_.now() + (tier == Tier::cloud ? cloud_patience_ns(IoKind::read) : pool_patience_ns());
   while (!first->done && reactor_.now() < due_ns) co_await Race::Wait{reactor_, *race, due_ns};
   if (first->done) co_return take_from(*first, local, out);
   const auto second = start_other_read(race, tier, local);

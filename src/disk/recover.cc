@@ -66,6 +66,7 @@ Task<Result<void>> HybridDisk::recover_cloud() {
   for (const CloudImage::Item& item : image.items) {
     const log::Entry& entry = item.entry;
     const bool ranged = entry.kind == log::EntryKind::cut || entry.kind == log::EntryKind::empty;
+    if (entry.kind == log::EntryKind::cut) cut_seqs_.add(Seq(entry.seq), entry.count);
     if (item.cut || ranged) continue;
     if (!range_within(entry.lba, entry.count, block_count_))
       co_return Error{Errc::damaged,
@@ -95,10 +96,10 @@ Task<Result<void>> HybridDisk::recover_cloud() {
 /// log, or a take-over would end the disk's history before them. In the log's order: those that
 /// follow what the cloud has now, the others when the shipper gets there.
 Task<Result<void>> HybridDisk::account_for_gaps() {
-  auto gaps = known_seqs_.gaps(contiguous_floor_, next_seq_ - 1);
-  gaps_.assign(gaps.begin(), gaps.end());
-  while (!gaps_.empty() && gaps_.front().first == shipped_seq_ + 1) {
-    const auto [first, count] = gaps_.front();
+  for (const auto& [first, count] : known_seqs_.gaps(contiguous_floor_, next_seq_ - 1))
+    gaps_.push_back({first, count, dirty_seqs_.highest_below(first)});
+  while (!gaps_.empty() && gaps_.front().after == Seq(0)) {
+    const auto [first, count, after] = gaps_.front();
     gaps_.pop_front();
     log::Append append;
     append.entry.seq = first.value;
@@ -121,49 +122,54 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
     cloud_seqs_.add(first, count);
     shipped_seq_ = cloud_seqs_.contiguous_from(contiguous_floor_);
   }
+  if (!gaps_.empty())
+    last_local_seq_ = std::max(last_local_seq_, gaps_.back().first + (gaps_.back().count - 1));
   contiguous_floor_ = std::max(contiguous_floor_, shipped_seq_);
   cloud_seqs_.clear();
   known_seqs_.clear();
+  dirty_seqs_.clear();
   co_return Result<void>();
 }
 
 /// Puts recovery's notes into the pool's log; false if that must wait. A block written since then
 /// has its own entry in the log; a note behind it would hide it.
 Task<bool> HybridDisk::write_pending_notes() {
-  while (!pending_notes_.empty()) {
-    log::Append append;
-    append.entry = pending_notes_.back();
-    append.cause = log::WriteCause::metadata;
-    const Lba lba(append.entry.lba);
-    const uint64_t count = append.entry.count;
+  std::deque<log::Append> written;  // stable addresses
+  bool room = true;
+  while (!pending_notes_.empty() && local_usable() && room) {
+    const log::Entry note = pending_notes_.back();
+    const Lba lba(note.lba);
     // Behind a write that is on its way into the pool's log the note would hide it, too.
-    while (under_way(lba, count, false)) co_await cloud_progress_.wait();
-    if (pending_notes_.empty() || !local_usable()) co_return local_usable();
-    if (std::memcmp(&pending_notes_.back(), &append.entry, sizeof(append.entry)) != 0) continue;
-    const bool covered = local_index_.any_in(lba, count) ||
-                         local_extents_.find(lba, count).run < count ||
-                         local_extents_.find(lba, count).found;
-    if (covered && count > 1) {
-      log::Entry upper = append.entry;
-      upper.lba += count / 2;
-      upper.count -= count / 2;
-      pending_notes_.back().count = count / 2;
+    if (under_way(lba, note.count, false)) {
+      co_await cloud_progress_.wait();
+      continue;
+    }
+    const bool covered = local_index_.any_in(lba, note.count) ||
+                         local_extents_.find(lba, note.count).run < note.count ||
+                         local_extents_.find(lba, note.count).found;
+    if (covered && note.count > 1) {
+      log::Entry upper = note;
+      upper.lba += note.count / 2;
+      upper.count -= note.count / 2;
+      pending_notes_.back().count = note.count / 2;
       pending_notes_.push_back(upper);
       continue;
     }
-    if (!covered && !local_->admit(append, 0)) {
-      pool_.want_room();
-      co_return false;
+    if (!covered) {
+      log::Append& append = written.emplace_back();
+      append.entry = note;
+      append.cause = log::WriteCause::metadata;
+      room = local_->admit(append, 0);
+      if (!room) written.pop_back();
     }
-    pending_notes_.pop_back();
-    if (covered) continue;
-    co_await local_->completed(append);
-    if (append.status != IoStatus::ok) {
-      on_local_failure(append.status);
-      co_return false;
-    }
+    if (room) pending_notes_.pop_back();
   }
-  co_return true;
+  if (!room) pool_.want_room();
+  for (log::Append& append : written) {
+    co_await local_->completed(append);
+    if (append.status != IoStatus::ok) on_local_failure(append.status);
+  }
+  co_return room&& local_usable();
 }
 
 }  // namespace latte

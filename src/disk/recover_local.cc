@@ -50,6 +50,7 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
     disk_.known_seqs_.add(seq, 1);
     disk_.last_local_seq_ = std::max(disk_.last_local_seq_, seq);
     if (seq <= disk_.shipped_seq_) return;
+    disk_.dirty_seqs_.add(seq, 1);
     if (entry.kind == log::EntryKind::data) disk_.dirty_bytes_ += entry.count * kBlockBytes;
     if (!has_dirty) {
       has_dirty = true;

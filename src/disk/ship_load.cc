@@ -103,14 +103,15 @@ void HybridDisk::take_ship_entry(ShipBatch& batch, const log::Entry& entry,
 /// Adds the gaps that follow what the batch holds so far.
 void HybridDisk::take_gaps(ShipBatch& batch) {
   const Seq done = std::max(batch.last_seq, shipped_seq_);
-  if (gaps_.empty() || gaps_.front().first > done + 1) return;
-  const auto [first, count] = gaps_.front();
-  gaps_.pop_front();
-  log::Entry& entry = batch.items.emplace_back().append.entry;
-  entry.seq = first.value;
-  entry.count = count;
-  entry.kind = log::EntryKind::empty;
-  batch.last_seq = std::max(batch.last_seq, first + (count - 1));
+  while (!gaps_.empty() && gaps_.front().after <= done) {
+    const Gap gap = gaps_.front();
+    gaps_.pop_front();
+    log::Entry& entry = batch.items.emplace_back().append.entry;
+    entry.seq = gap.first.value;
+    entry.count = gap.count;
+    entry.kind = log::EntryKind::empty;
+    batch.last_seq = std::max(batch.last_seq, gap.first + (gap.count - 1));
+  }
 }
 
 /// Splits an entry's blocks into stretches that fit an append; bad blocks become `lost`.

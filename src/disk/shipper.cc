@@ -62,7 +62,12 @@ TimeNs HybridDisk::oldest_unshipped_ns() const {
 }
 
 TimeNs HybridDisk::lag_ns() const {
-  const TimeNs oldest_ns = oldest_unshipped_ns();
+  TimeNs oldest_ns = oldest_unshipped_ns();
+  const Seq certain = contiguous_seq();
+  const auto early =
+      std::partition_point(early_done_.begin(), early_done_.end(),
+                           [&](const EarlyDone& done) { return done.seq <= certain; });
+  if (early != early_done_.end()) oldest_ns = std::min(oldest_ns, early->time_ns);
   return oldest_ns == INT64_MAX ? 0 : std::max<TimeNs>(0, reactor_.now() - oldest_ns);
 }
 

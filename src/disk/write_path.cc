@@ -5,7 +5,7 @@
 #include "base/buffer.h"
 #include "base/logging.h"
 #include "base/planted.h"
-#include "disk/hybrid_disk.h"
+#include "disk/early_write.h"
 
 namespace latte {
 namespace {
@@ -47,6 +47,12 @@ Task<void> HybridDisk::acquire(Ticket& ticket) {
   }
 }
 
+/// From now on nothing that overlaps goes on beside it. REQUIRES: nothing does.
+void HybridDisk::make_exclusive(Ticket& ticket) {
+  if (!ticket.exclusive) ++exclusive_tickets_;
+  ticket.exclusive = true;
+}
+
 void HybridDisk::release(Ticket& ticket) {
   ticket.unlink();
   if (ticket.exclusive) --exclusive_tickets_;
@@ -56,6 +62,7 @@ void HybridDisk::release(Ticket& ticket) {
 /// The write gets its place in the order. What is being fetched of its blocks is old from now on.
 void HybridDisk::take_seq(PendingSeq& pending) {
   pending.seq = next_seq_;
+  pending.since_ns = reactor_.now();
   ++next_seq_;
   pending_seqs_.push_back(pending);
   overtake_fetches(pending.lba, pending.count);
@@ -63,12 +70,10 @@ void HybridDisk::take_seq(PendingSeq& pending) {
 
 /// Is a write to any of these blocks in the pool's log already (or, if `direct_too`, in the
 /// cloud's), but not in the index yet?
-bool HybridDisk::under_way(Lba lba, uint64_t count, bool direct_too) {
-  bool found = false;
-  pending_seqs_.for_each([&](PendingSeq& pending) {
-    found |= (direct_too || !pending.direct) && overlap(pending.lba, pending.count, lba, count);
+bool HybridDisk::under_way(Lba lba, uint64_t count, bool direct_too) const {
+  return pending_seqs_.any_of([&](const PendingSeq& pending) {
+    return (direct_too || !pending.direct) && overlap(pending.lba, pending.count, lba, count);
   });
-  return found;
 }
 
 Task<void> HybridDisk::pace(uint64_t bytes) {
@@ -177,8 +182,13 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
   pending.lba = lba;
   pending.count = count;
   if (blocks > 0) pool_.admission().saw_write(admission_key_, lba, blocks);
+  std::shared_ptr<EarlyWrite> early;
   IoStatus status = IoStatus::stopped;
   while (going_on()) {
+    if (early != nullptr && early->done) {
+      status = early->append.status;
+      break;
+    }
     WriteContext context;
     context.bytes = blocks * kBlockBytes;
     if (local_->failed()) on_local_failure(local_->failure());
@@ -187,7 +197,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
     context.cloud_has_room = cloud_room(blocks, nullptr);
     const Tier tier = policy_.choose(context);
     if (!context.local_has_room) pool_.want_room();
-    if (tier == Tier::cloud && context.cloud_has_room) {
+    if (tier == Tier::cloud && context.cloud_has_room && early == nullptr) {
       if (own_ticket && !ticket.exclusive) {
         // Again from the end of the queue, now alone on its blocks.
         release(ticket);
@@ -204,22 +214,33 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
       log::Append append;
       append.entry = make_entry(kind, lba, count, next_seq_);
       append.data = data;
-      if (local_->admit(append, pool_.reserve_segments())) {
-        take_seq(pending);
-        const DispatchTicket timed = begin_io(IoKind::write, blocks, Tier::local);
-        co_await local_->completed(append);
-        status = append.status;
-        end_io(timed, status);
-        if (status == IoStatus::ok) {
-          install_local(append);
-          break;
-        }
-        on_local_failure(status);
-        pending.direct = true;
-        cloud_progress_.notify_all();  // older ones may wait for this one to leave the pool
-        status = co_await write_direct(lba, count, data, kind, pending, false);
+      const DispatchTicket timed =
+          early == nullptr ? choose_write_tier(append.entry, own_ticket ? &ticket : nullptr)
+                           : begin_io(IoKind::write, blocks, Tier::local);
+      if (timed.tier == Tier::cloud) {
+        if (own_ticket) make_exclusive(ticket);
+        early = start_early_write(append, timed);
+        co_await await_early_write(early);
+        continue;
+      }
+      const bool admitted = local_->admit(append, pool_.reserve_segments());
+      LATTE_CHECK(admitted);
+      take_seq(pending);
+      if (early != nullptr) early->overtaken = true;
+      entering_blocks_ += blocks + 1;
+      co_await local_->completed(append);
+      entering_blocks_ -= blocks + 1;
+      status = append.status;
+      end_io(timed, status);
+      if (status == IoStatus::ok) {
+        install_local(append);
         break;
       }
+      on_local_failure(status);
+      pending.direct = true;
+      cloud_progress_.notify_all();  // older ones may wait for this one to leave the pool
+      status = co_await write_direct(lba, count, data, kind, pending, false);
+      break;
     }
     if (state_ == State::stopped) break;
     // No room on either side: reclaim, ship and apply make some.
@@ -230,6 +251,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
   }
   if (state_ == State::fenced) status = IoStatus::fenced;
   if (state_ == State::failed) status = IoStatus::io_error;
+  if (early != nullptr) early->overtaken = true;  // whatever comes next
   pending.unlink();
   if (own_ticket) release(ticket);
   cloud_progress_.notify_all();
@@ -253,12 +275,8 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   if (admitted) {
     pending.in_cloud_log = true;
     cloud_progress_.notify_all();  // the next one's turn
-    co_await cloud_stream_->completed(append);
   }
-  IoStatus status = cloud_stream_->failure();
-  // Acknowledged means durable here: the pool has no copy that would survive this process.
-  if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))
-    status = co_await cloud_stream_->flush();
+  const IoStatus status = admitted ? co_await completed_in_cloud(append) : cloud_stream_->failure();
   if (status != IoStatus::ok) {
     on_cloud_status(status);
     co_return status;
@@ -283,6 +301,15 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   }
   apply_work_.notify_all();
   co_return IoStatus::ok;
+}
+
+/// Waits until an append that was admitted to the cloud log is durable. For what goes there
+/// directly acknowledged means that: the pool has no copy that would survive this process.
+Task<IoStatus> HybridDisk::completed_in_cloud(log::Append& append) {
+  co_await cloud_stream_->completed(append);
+  const IoStatus status = cloud_stream_->failure();
+  if (status != IoStatus::ok || planted(Planted::skip_cloud_flush)) co_return status;
+  co_return co_await cloud_stream_->flush();
 }
 
 void HybridDisk::on_local_failure(IoStatus status) {

@@ -43,6 +43,20 @@ Seq SeqSet::contiguous_from(Seq floor) {
   return Seq(next - 1);
 }
 
+bool SeqSet::contains(Seq seq) const {
+  return std::any_of(ranges_.begin(), ranges_.end(), [&](const Range& range) {
+    return range.first <= seq.value && seq.value < range.end;
+  });
+}
+
+Seq SeqSet::highest_below(Seq limit) {
+  normalise();
+  const auto behind = std::partition_point(ranges_.begin(), ranges_.end(),
+                                           [&](const Range& r) { return r.first < limit.value; });
+  if (behind == ranges_.begin()) return Seq(0);
+  return Seq(std::min(std::prev(behind)->end, limit.value) - 1);
+}
+
 std::vector<std::pair<Seq, uint64_t>> SeqSet::gaps(Seq floor, Seq top) {
   normalise();
   std::vector<std::pair<Seq, uint64_t>> out;

@@ -19,6 +19,9 @@ class SeqSet {
   Seq contiguous_from(Seq floor);
   /// The ranges missing in (floor, top], as (first, count).
   std::vector<std::pair<Seq, uint64_t>> gaps(Seq floor, Seq top);
+  bool contains(Seq seq) const;
+  /// The highest seq in the set below `limit`, or 0.
+  Seq highest_below(Seq limit);
   void clear() { ranges_.clear(); }
 
  private:

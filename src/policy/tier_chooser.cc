@@ -21,11 +21,12 @@ std::optional<DispatchMode> dispatch_mode(std::string_view name) {
 std::string_view name_of(DispatchMode mode) {
   for (const auto& [name, known] : kModes)
     if (mode == known) return name;
-  return "?";
+  return "lots";
 }
 
 TierChooser::TierChooser(DispatchOptions options, uint64_t seed) : dispatcher_(seed) {
   LATTE_CHECK(options.mode != DispatchMode::local);
+  if (options.mode == DispatchMode::lots) lots_.emplace(seed);
   if (options.mode == DispatchMode::svm) trainer_.emplace(dispatcher_, options.training);
 }
 

@@ -1,10 +1,11 @@
-// TierChooser: what a disk asks which tier is to answer a read that both could: a Dispatcher and,
-// where it has a model, the trainer.
+// TierChooser: what a disk asks which tier is to do what both could, a read or a write: a Dispatcher
+// and, where it has a model, the trainer.
 //
 // Modes:
-//   local  not asked at all; such reads go to the pool
+//   local  not asked at all; such I/Os go to the pool
 //   wait   the shortest expected wait, the dispatcher's rule, with its exploration and guards
 //   svm    the linear model, trained on the disk's own I/O
+//   lots   by lot: for tests of what must hold whatever is chosen; no configuration has it
 // Thread rule: the disk's reactor; see DispatchTrainer for its thread. No allocation, lock or
 // system call after construction.
 #pragma once
@@ -20,8 +21,8 @@
 
 namespace latte {
 
-enum class DispatchMode : uint8_t { local, wait, svm };
-/// The mode of that name, if there is one.
+enum class DispatchMode : uint8_t { local, wait, svm, lots };
+/// The mode of that name that a configuration may have, if there is one.
 std::optional<DispatchMode> dispatch_mode(std::string_view name);
 std::string_view name_of(DispatchMode mode);
 
@@ -36,8 +37,9 @@ class TierChooser {
   /// `options.mode` is not `local`.
   TierChooser(DispatchOptions options, uint64_t seed);
 
-  /// The tier for a read that both could answer; it counts as under way there.
+  /// The tier for an I/O that both could do; it counts as under way there.
   DispatchTicket choose(const DispatchIo& io) {
+    if (lots_) return dispatcher_.begin_on(io, lots_->chance(1, 2) ? Tier::cloud : Tier::local);
     return trainer_ ? trainer_->begin(io) : dispatcher_.begin(io);
   }
   /// An I/O without a choice.
@@ -48,15 +50,16 @@ class TierChooser {
     else
       dispatcher_.end(ticket, now_ns, ok);
   }
-  /// What a read on `tier` took lately, in us; 0: unknown.
-  float usual_read_us(Tier tier) const {
-    return dispatcher_.state().history(tier, IoKind::read).slow_latency_us;
+  /// What an I/O on `tier` took lately, in us; 0: unknown.
+  float usual_us(Tier tier, IoKind kind) const {
+    return dispatcher_.state().history(tier, kind).slow_latency_us;
   }
   uint64_t trainings() const { return trainer_ ? trainer_->trainings() : 0; }
 
  private:
   Dispatcher dispatcher_;
   std::optional<DispatchTrainer> trainer_;
+  std::optional<Random> lots_;
 };
 
 }  // namespace latte

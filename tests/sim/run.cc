@@ -63,7 +63,8 @@ policy::AdmissionOptions choose_admission(const RunOptions& run) {
 DispatchOptions choose_dispatch(const RunOptions& run) {
   Random random(run.seed * 0x94d049bb133111ebull + 1);
   DispatchOptions options;
-  if (run.dispatch == Use::any && random.chance(1, 3)) options.mode = DispatchMode::wait;
+  if (run.dispatch == Use::any && random.chance(1, 3))
+    options.mode = random.chance(2, 3) ? DispatchMode::lots : DispatchMode::wait;
   return options;
 }
 

@@ -1,0 +1,196 @@
+// HybridDisk, early writes: what the dispatcher sends straight to the cloud log although older
+// writes are still on their way there through the pool. A pool that is slow for a moment then
+// delays what is in it, and nothing that comes after.
+//
+// What makes it safe (invariants 1 and 3 of hybrid_disk.h):
+//  - Only blocks of which the cloud has, for good, the newest version: for each block the cloud log
+//    stays in seq order, so that the applier and recovery need no more than that order.
+//  - It counts for a take-over once the cloud has everything older, as any write does, and for the
+//    lag until then. None while that is long.
+//  - The pool's older copies are called stale by notes before the cloud log is cut; until then
+//    recovery sees it by the seqs. All of a segment's together, so that a slow pool has less to do.
+//  - A cloud that is not as fast as usual is not waited for: the same blocks then go to the pool,
+//    as another write behind the first.
+//
+// Limits: kMaxEarlyBlocks; kMaxEarlyBytes of memory; the cloud log keeps room for
+// all that is older: it is applied and cut only when it has that.
+#include <algorithm>
+#include <cstring>
+
+#include "base/planted.h"
+#include "disk/early_write.h"
+
+namespace latte {
+namespace {
+
+constexpr uint64_t kMaxEarlyBlocks = 64;
+constexpr uint64_t kMaxEarlyBytes = 16u << 20;
+/// The lag may be such a part of max_lag.
+constexpr TimeNs kLagPart = 2;
+/// Where there is no limit on the lag: as where it is 2 s.
+constexpr TimeNs kUsualLagNs = 2 * kSecond;
+/// The pool's log stalls when its oldest write has taken so many times the usual, and so long.
+constexpr float kStallTimes = 4;
+constexpr float kLeastStallUs = 500;
+/// Segments of the cloud log that stay free beside, for the applier's notes and the open one.
+constexpr uint64_t kEarlyReserve = 2;
+/// An append that does not fit opens the next segment; at worst each is half empty.
+constexpr uint64_t kWasteTimes = 2;
+
+}  // namespace
+
+/// The tier for a write; `own` is its ticket, if it is in the list. It counts as under way there.
+/// What is in the pool's log is acknowledged in its order: if the oldest takes many times the
+/// usual, so will what comes next.
+DispatchTicket HybridDisk::choose_write_tier(const log::Entry& entry, const Ticket* own) {
+  const Lba lba(entry.lba);
+  const uint64_t count = entry.count;
+  const uint64_t blocks = log::has_data(entry.kind) ? count : 0;
+  if (dispatch_ == nullptr || blocks == 0 || !may_write_early(lba, count))
+    return begin_io(IoKind::write, blocks, Tier::local);
+  const DispatchTicket ticket = pool_log_stalls() ? begin_io(IoKind::write, blocks, Tier::cloud)
+                                                  : choose_tier(IoKind::write, blocks);
+  const bool beside_others =
+      own != nullptr && ticket.tier == Tier::cloud && tickets_.any_of([&](const Ticket& other) {
+        return &other != own && overlap(other.lba, other.count, lba, count);
+      });
+  if (!beside_others) return ticket;
+  end_io(ticket, IoStatus::stopped);
+  return begin_io(IoKind::write, blocks, Tier::local);
+}
+
+/// Is there room and time for such a write, and does nothing older stand in its way?
+bool HybridDisk::may_write_early(Lba lba, uint64_t count) const {
+  if (state_ != State::online || background_stop_ || draining_ || snapshotting_) return false;
+  if (!local_usable() || cloud_stream_->failed()) return false;
+  if (count > kMaxEarlyBlocks || early_bytes_ + count * kBlockBytes > kMaxEarlyBytes) return false;
+  const TimeNs max_lag_ns = options_.max_lag_ns == kNoLagLimit ? kUsualLagNs : options_.max_lag_ns;
+  if (lag_ns() > max_lag_ns / kLagPart) return false;
+  const uint64_t reserve = kEarlyReserve + segments_to_ship();
+  return cloud_stream_->has_room(static_cast<uint32_t>(count), reserve) &&
+         cloud_log_is_newest(lba, count);
+}
+
+/// Has the oldest write in the pool's log taken longer than the cloud would for this one? What has
+/// hung for so long is as likely as not to go on for as long again.
+bool HybridDisk::pool_log_stalls() const {
+  const float cloud_us = dispatch_->usual_us(Tier::cloud, IoKind::write);
+  const float stall_us = std::max(
+      {kLeastStallUs, cloud_us, kStallTimes * dispatch_->usual_us(Tier::local, IoKind::write)});
+  const TimeNs stalled_since_ns = reactor_.now() - static_cast<TimeNs>(stall_us * 1e3f);
+  if (cloud_us == 0) return false;
+  bool stalls = false;
+  (void)pending_seqs_.any_of([&](const PendingSeq& pending) {  // the oldest first
+    const bool old = pending.since_ns < stalled_since_ns;
+    stalls = old && !pending.direct;
+    return stalls || !old;
+  });
+  return stalls;
+}
+
+/// Segments of the cloud log that what is in the pool's log by now may take there, at most.
+uint64_t HybridDisk::segments_to_ship() const {
+  const log::LogPosition begin = shipped_end();
+  const log::LogPosition end = local_->assigned_end();
+  uint64_t blocks = entering_blocks_;
+  if (begin < end)
+    blocks += (end.order - begin.order) * pool_.space().segment_blocks() + end.block -
+              std::min(begin.block, end.block);
+  const uint64_t segment_blocks = cloud_space_->segment_blocks();
+  return kWasteTimes * (round_up(blocks, segment_blocks) / segment_blocks);
+}
+
+/// Does the cloud log or the base have, for good, the newest version of these blocks, and is that
+/// data? What discards and losses leave in the cloud layer is not kept for the case that a
+/// take-over cuts off what replaced it (gather_apply_work()).
+bool HybridDisk::cloud_log_is_newest(Lba lba, uint64_t count) const {
+  if (planted(Planted::early_over_unshipped)) return true;
+  const auto free_of = [&](const ExtentMap& extents) {
+    const auto hit = extents.find(lba, count);
+    return !hit.found && hit.run >= count;
+  };
+  if (!free_of(local_extents_) || !free_of(cloud_extents_)) return false;
+  for (uint64_t i = 0; i < count; ++i) {
+    const uint64_t local = local_index_.find(lba + i);
+    if (local != BlockIndex::kNone && !is_shipped(local)) return false;
+  }
+  return true;
+}
+
+/// REQUIRES may_write_early(), and that nothing else writes to these blocks meanwhile.
+std::shared_ptr<HybridDisk::EarlyWrite> HybridDisk::start_early_write(const log::Append& write,
+                                                                      DispatchTicket timed) {
+  const uint64_t bytes = write.entry.count * kBlockBytes;
+  auto early = std::make_shared<EarlyWrite>(bytes, early_bytes_);
+  std::memcpy(early->data.data(), write.data, bytes);
+  early->timed = timed;
+  early->append.entry = write.entry;
+  early->append.data = early->data.data();
+  early->pending.lba = Lba(write.entry.lba);
+  early->pending.count = write.entry.count;
+  early->pending.direct = early->pending.in_cloud_log = true;
+  const bool admitted = cloud_stream_->admit(early->append, kEarlyReserve + segments_to_ship());
+  LATTE_CHECK(admitted);
+  take_seq(early->pending);
+  ++background_tasks_;
+  reactor_.spawn(run_early_write(early));
+  return early;
+}
+
+Task<void> HybridDisk::run_early_write(std::shared_ptr<EarlyWrite> write) {
+  const IoStatus status = co_await completed_in_cloud(write->append);
+  end_io(write->timed, status);
+  const Lba lba = write->pending.lba;
+  const uint64_t count = write->pending.count;
+  const Seq seq = write->pending.seq;
+  if (status == IoStatus::ok) {
+    install_cloud(lba, count, write->append.address, seq);
+    while (!early_done_.empty() && early_done_.front().seq <= contiguous_seq())
+      early_done_.pop_front();
+    early_done_.push_back({seq, reactor_.now()});
+    stats_.early_blocks += count;
+  } else {
+    on_cloud_status(status);
+  }
+  if (status == IoStatus::ok && !write->overtaken) {
+    forget_local(lba, count, seq);
+    if (!planted(Planted::lost_invalidation)) note_stale_later(lba, count, seq);
+    // Written blocks are read again: for a while they are here, as they were in the pool.
+    for (uint64_t i = 0; i < count && pool_.staging().on(); ++i)
+      pool_.staging().put(*this, lba + i, write->data.span().subspan(i * kBlockBytes, kBlockBytes));
+  }
+  write->pending.unlink();
+  write->append.status = status;
+  write->done = true;
+  write->race.wake(reactor_);
+  cloud_progress_.notify_all();
+  apply_work_.notify_all();
+  --background_tasks_;
+  active_ended_.notify_all();
+}
+
+/// Waits until it is done, or takes longer than usual.
+Task<void> HybridDisk::await_early_write(std::shared_ptr<EarlyWrite> write) {
+  const TimeNs due_ns = reactor_.now() + cloud_patience_ns(IoKind::write);
+  while (!write->done && reactor_.now() < due_ns && going_on())
+    co_await Race::Wait{reactor_, write->race, due_ns};
+}
+
+/// The pool's log is to say that its copies of these blocks are stale, before the cloud log is cut.
+void HybridDisk::note_stale_later(Lba lba, uint64_t count, Seq seq) {
+  if (!pending_notes_.empty()) {
+    log::Entry& last = pending_notes_.back();
+    if (last.lba + last.count == lba.value) {
+      last.count += count;
+      last.seq = std::max(last.seq, seq.value);
+      return;
+    }
+  }
+  log::Entry& note = pending_notes_.emplace_back();
+  note.seq = seq.value;
+  note.lba = lba.value;
+  note.count = count;
+  note.kind = log::EntryKind::invalidate;
+}
+
+}  // namespace latte
