@@ -177,6 +177,7 @@ Json disk_json(const StatusSnapshot& snapshot, const DiskFacts& facts, const Dis
   json["dispatcher"] = name_of(facts.options.dispatch.mode);
   json["cloud_served_bytes"] = disk.cloud_served_blocks * kBlockBytes;
   json["early_written_bytes"] = disk.early_blocks * kBlockBytes;
+  json["early_overtaken_bytes"] = disk.early_overtaken_blocks * kBlockBytes;
   json["hedged_bytes"] = disk.hedged_blocks * kBlockBytes;
   json["admission"] = {{"admitted_bytes", disk.admitted_blocks * kBlockBytes},
                        {"refused_bytes", disk.unadmitted_blocks * kBlockBytes},

@@ -100,6 +100,7 @@ Task<bool> HybridDisk::apply_front() {
     co_await on_cloud_damage(segment.segment);
     co_return false;
   }
+  if (losses_overtaken(lost_in(content))) co_return false;
   ApplyWork work = gather_apply_work(segment, content);
   const bool data_done = co_await apply_data(segment, work.items);
   if (!data_done) co_return false;
@@ -140,6 +141,11 @@ Task<void> HybridDisk::on_cloud_damage(uint32_t segment) {
 HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainSegment& segment,
                                                     const log::SegmentContent& content) const {
   ApplyWork work;
+  const auto newest_seq = [&](Lba lba) {
+    const uint64_t address = cloud_index_.find(lba);
+    return address != BlockIndex::kNone ? cloud_space_->seq(address)
+                                        : cloud_extents_.find(lba, 1).seq;
+  };
   const Seq certain = contiguous_seq();
   std::unordered_map<uint64_t, size_t> replaced;  // by what may be cut off; where in the items
   for (const log::TableEntry& item : content.entries) {
@@ -154,8 +160,7 @@ HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainS
         const uint64_t newest = cloud_index_.find(block.lba);
         if (newest == block.address) {
           work.items.push_back(block);
-        } else if (newest != BlockIndex::kNone && cloud_space_->seq(newest) > certain &&
-                   !planted(Planted::apply_only_newest)) {
+        } else if (newest_seq(block.lba) > certain && !planted(Planted::apply_only_newest)) {
           const auto [at, first] = replaced.emplace(block.lba.value, work.items.size());
           if (first)
             work.items.push_back(block);

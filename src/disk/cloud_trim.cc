@@ -52,6 +52,14 @@ std::deque<log::Append> HybridDisk::lost_in(const log::SegmentContent& content) 
   return lost;
 }
 
+/// Is something newer on its way? It may be an early write, which a take-over may yet cut off: then
+/// the segment is looked at anew when it is there.
+bool HybridDisk::losses_overtaken(const std::deque<log::Append>& lost) {
+  return std::any_of(lost.begin(), lost.end(), [this](const log::Append& append) {
+    return on_its_way_to_cloud(Lba(append.entry.lba), append.entry.count);
+  });
+}
+
 /// What is lost is written again at the log's head, or it would be forgotten. All goes into one
 /// record, which takes no more room than the segment that goes; shipping leaves that free
 /// (kCarryReserve). Never behind a newer version of the block: that one's segment would be cut
@@ -59,16 +67,7 @@ std::deque<log::Append> HybridDisk::lost_in(const log::SegmentContent& content) 
 Task<bool> HybridDisk::carry_lost(const log::SegmentContent& content) {
   if (planted(Planted::forget_lost_blocks)) co_return true;
   std::deque<log::Append> lost = lost_in(content);
-  const auto overtaken = [this](const log::Append& append) {
-    return on_its_way_to_cloud(Lba(append.entry.lba), append.entry.count);
-  };
-  if (std::any_of(lost.begin(), lost.end(), overtaken)) {
-    // What comes may be an early write, which may be cut off yet.
-    if (cloud_stream_->failed() || background_stop_ || !going_on()) co_return false;
-    co_await cloud_progress_.wait();
-    apply_work_.notify_all();
-    co_return false;
-  }
+  if (losses_overtaken(lost)) co_return false;
   if (lost.empty()) co_return true;
   size_t admitted = 0;
   while (admitted < lost.size() && !cloud_stream_->failed() &&

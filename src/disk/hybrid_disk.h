@@ -130,6 +130,7 @@ class HybridDisk final : public BlockDevice,
   struct Ticket : ListNode {
     Lba lba;
     uint64_t count = 0;
+    uint64_t order = 0;  ///< of arrival
     bool exclusive = false;
   };
   /// A write whose seq is not yet in a log for good; the list is in seq order.
@@ -258,6 +259,7 @@ class HybridDisk final : public BlockDevice,
 
   // write_path.cc
   Task<void> acquire(Ticket& ticket);
+  bool blocked(const Ticket& ticket) const;
   void make_exclusive(Ticket& ticket);
   void release(Ticket& ticket);
   void take_seq(PendingSeq& pending);
@@ -283,6 +285,8 @@ class HybridDisk final : public BlockDevice,
 
   // write_early.cc
   struct EarlyWrite;  // early_write.h
+  void finish_early_write(const EarlyWrite& write);
+  bool beside_others(const Ticket& own) const;
   bool may_write_early(Lba lba, uint64_t count) const;
   DispatchTicket choose_write_tier(const log::Entry& entry, const Ticket* own);
   bool pool_log_stalls() const;
@@ -417,6 +421,7 @@ class HybridDisk final : public BlockDevice,
   // cloud_trim.cc
   bool on_its_way_to_cloud(Lba lba, uint64_t count);
   std::deque<log::Append> lost_in(const log::SegmentContent& content) const;
+  bool losses_overtaken(const std::deque<log::Append>& lost);
   Task<bool> carry_lost(const log::SegmentContent& content);
   Seq highest_seq_before(uint64_t order) const;
   Task<bool> trim_cloud_log(uint64_t tail_order);
@@ -426,6 +431,7 @@ class HybridDisk final : public BlockDevice,
   Task<Result<void>> recover_cloud();
   Task<Result<void>> account_for_gaps();
   Task<bool> write_pending_notes();
+  Task<bool> write_some_notes();
 
   // recover_local.cc
   class LocalVisitor;
@@ -482,6 +488,7 @@ class HybridDisk final : public BlockDevice,
   uint64_t pool_read_bytes_ = 0;           // and by reads of the pool that may be hedged
   uint64_t early_bytes_ = 0;               // and by early writes
   uint64_t entering_blocks_ = 0;           // of writes on their way into the pool's log
+  uint64_t early_written_bytes_ = 0;       // since a batch was shipped
   std::unique_ptr<TierChooser> dispatch_;  // null: the pool has precedence
   WritePacer pacer_;
   DrainCost drain_cost_;
@@ -492,7 +499,8 @@ class HybridDisk final : public BlockDevice,
   Seq next_seq_{1};
   IntrusiveList<PendingSeq> pending_seqs_;
   IntrusiveList<Ticket> tickets_;
-  size_t exclusive_tickets_ = 0;
+  std::vector<const Ticket*> exclusive_tickets_;  // few
+  uint64_t last_ticket_ = 0;
   WaitQueue tickets_changed_;
   size_t active_ = 0;  // client requests under way
   WaitQueue active_ended_;

@@ -14,6 +14,12 @@
 #include "disk/hybrid_disk.h"
 
 namespace latte {
+namespace {
+
+/// Notes put into the pool's log before the next look at what clients want there.
+constexpr size_t kNotesAtOnce = 512;
+
+}  // namespace
 
 Task<Result<void>> HybridDisk::recover(const std::vector<log::FoundSegment>& pool_segments) {
   const TimeNs start_ns = reactor_.now();
@@ -98,12 +104,13 @@ Task<Result<void>> HybridDisk::recover_cloud() {
 Task<Result<void>> HybridDisk::account_for_gaps() {
   for (const auto& [first, count] : known_seqs_.gaps(contiguous_floor_, next_seq_ - 1))
     gaps_.push_back({first, count, dirty_seqs_.highest_below(first)});
+  std::deque<log::Append> written;  // stable addresses
   while (!gaps_.empty() && gaps_.front().after == Seq(0)) {
-    const auto [first, count, after] = gaps_.front();
+    const Gap gap = gaps_.front();
     gaps_.pop_front();
-    log::Append append;
-    append.entry.seq = first.value;
-    append.entry.count = count;
+    log::Append& append = written.emplace_back();
+    append.entry.seq = gap.first.value;
+    append.entry.count = gap.count;
     append.entry.kind = log::EntryKind::empty;
     append.cause = log::WriteCause::metadata;
     if (!cloud_stream_->admit(append, 0))
@@ -111,17 +118,17 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
                       fmt::format("disk {}: {}: the cloud log is full; give the disk a "
                                   "larger one",
                                   name(), cloud_.name())};
-    co_await cloud_stream_->completed(append);
-    if (append.status == IoStatus::ok) append.status = co_await cloud_stream_->flush();
-    if (append.status == IoStatus::fenced)
-      co_return Error{Errc::not_owner,
-                      fmt::format("disk {}: taken over by another host meanwhile", name())};
-    if (append.status != IoStatus::ok)
-      co_return Error{Errc::io, fmt::format("disk {}: {}: writing the cloud log failed: {}", name(),
-                                            cloud_.name(), to_string(append.status))};
-    cloud_seqs_.add(first, count);
-    shipped_seq_ = cloud_seqs_.contiguous_from(contiguous_floor_);
+    cloud_seqs_.add(gap.first, gap.count);
   }
+  for (log::Append& append : written) co_await cloud_stream_->completed(append);
+  const IoStatus status = written.empty() ? IoStatus::ok : co_await cloud_stream_->flush();
+  if (status == IoStatus::fenced)
+    co_return Error{Errc::not_owner,
+                    fmt::format("disk {}: taken over by another host meanwhile", name())};
+  if (status != IoStatus::ok)
+    co_return Error{Errc::io, fmt::format("disk {}: {}: writing the cloud log failed: {}", name(),
+                                          cloud_.name(), to_string(status))};
+  shipped_seq_ = cloud_seqs_.contiguous_from(contiguous_floor_);
   if (!gaps_.empty())
     last_local_seq_ = std::max(last_local_seq_, gaps_.back().first + (gaps_.back().count - 1));
   contiguous_floor_ = std::max(contiguous_floor_, shipped_seq_);
@@ -134,20 +141,29 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
 /// Puts recovery's notes into the pool's log; false if that must wait. A block written since then
 /// has its own entry in the log; a note behind it would hide it.
 Task<bool> HybridDisk::write_pending_notes() {
+  bool room = true;
+  while (!pending_notes_.empty() && local_usable() && room) room = co_await write_some_notes();
+  if (!room) pool_.want_room();
+  co_return room&& local_usable();
+}
+
+/// False if the pool has no room for the next one.
+Task<bool> HybridDisk::write_some_notes() {
   std::deque<log::Append> written;  // stable addresses
   bool room = true;
-  while (!pending_notes_.empty() && local_usable() && room) {
+  while (!pending_notes_.empty() && written.size() < kNotesAtOnce && local_usable() && room) {
     const log::Entry note = pending_notes_.back();
     const Lba lba(note.lba);
     // Behind a write that is on its way into the pool's log the note would hide it, too.
-    if (under_way(lba, note.count, false)) {
+    const bool busy = under_way(lba, note.count, false);
+    if (busy && note.count == 1) {
       co_await cloud_progress_.wait();
       continue;
     }
     const bool covered = local_index_.any_in(lba, note.count) ||
                          local_extents_.find(lba, note.count).run < note.count ||
                          local_extents_.find(lba, note.count).found;
-    if (covered && note.count > 1) {
+    if ((busy || covered) && note.count > 1) {
       log::Entry upper = note;
       upper.lba += note.count / 2;
       upper.count -= note.count / 2;
@@ -158,18 +174,18 @@ Task<bool> HybridDisk::write_pending_notes() {
     if (!covered) {
       log::Append& append = written.emplace_back();
       append.entry = note;
+      append.entry.seq = (next_seq_ - 1).value;  // the log's seqs don't go back
       append.cause = log::WriteCause::metadata;
       room = local_->admit(append, 0);
       if (!room) written.pop_back();
     }
     if (room) pending_notes_.pop_back();
   }
-  if (!room) pool_.want_room();
   for (log::Append& append : written) {
     co_await local_->completed(append);
     if (append.status != IoStatus::ok) on_local_failure(append.status);
   }
-  co_return room&& local_usable();
+  co_return room;
 }
 
 }  // namespace latte

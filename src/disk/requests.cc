@@ -225,7 +225,7 @@ Task<void> HybridDisk::run_flush(IoRequest& request) {
 Task<IoStatus> HybridDisk::flush_disk() {
   if (options_.durability == Durability::local && local_usable()) {
     if (planted(Planted::skip_local_flush)) co_return IoStatus::ok;
-    const IoStatus status = co_await local_->flush();
+    const IoStatus status = co_await local_->flush_completed();
     if (status == IoStatus::ok) co_return status;
     on_local_failure(status);
   }

@@ -127,7 +127,12 @@ Task<bool> HybridDisk::load_damaged(ShipBatch& batch, log::LogStream::ChainSegme
     item.append.entry.count = seq - shipped_seq_;
     item.append.entry.kind = log::EntryKind::empty;
     batch.last_seq = seq;
-    while (!gaps_.empty() && gaps_.front().first <= seq) gaps_.pop_front();
+    while (!gaps_.empty() && gaps_.front().first + (gaps_.front().count - 1) <= seq)
+      gaps_.pop_front();
+    if (!gaps_.empty() && gaps_.front().first <= seq) {
+      gaps_.front().count -= seq + 1 - gaps_.front().first;
+      gaps_.front().first = seq + 1;
+    }
     take_gaps(batch);
   }
   batch.end = log::LogPosition{segment.order, limit_block};

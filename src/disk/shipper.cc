@@ -76,8 +76,9 @@ bool HybridDisk::ship_pending() const { return shipped_seq_ < last_local_seq_; }
 /// The pool's log up to here holds nothing that the cloud lacks: shipped_, or everything if what
 /// follows are only notes and copies.
 log::LogPosition HybridDisk::shipped_end() const {
-  const bool only_notes = !ship_pending() && pending_seqs_.empty();
-  return only_notes ? std::max(shipped_, local_->completed_end()) : shipped_;
+  const bool entering =
+      pending_seqs_.any_of([](const PendingSeq& pending) { return !pending.direct; });
+  return !entering && !ship_pending() ? std::max(shipped_, local_->completed_end()) : shipped_;
 }
 
 Seq HybridDisk::contiguous_seq() const {
@@ -275,8 +276,9 @@ void HybridDisk::finish_ship_batch(ShipBatch& batch) {
   shipped_seq_ = std::max(shipped_seq_, batch.last_seq);
   dirty_bytes_ -= std::min(dirty_bytes_, batch.data_bytes);
   const CloudUse use = meter_->use_behind();
-  drain_cost_.on_shipped(batch.data_bytes,
+  drain_cost_.on_shipped(batch.data_bytes + early_written_bytes_,
                          {static_cast<double>(use.operations), static_cast<double>(use.bytes)});
+  early_written_bytes_ = 0;
   if (!ship_pending()) {
     dirty_bytes_ = 0;
     lag_head_ = lag_samples_.size();

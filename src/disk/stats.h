@@ -55,11 +55,12 @@ struct DiskStats {
   uint64_t write_bytes = 0;
   uint64_t read_hit_blocks = 0;
   uint64_t read_miss_blocks = 0;
-  uint64_t cloud_served_blocks = 0;  ///< clean in the pool, but read from the cloud to be sooner
-  uint64_t hedged_blocks = 0;        ///< asked of the cloud as well, since the pool took long
-  uint64_t early_blocks = 0;         ///< written straight to the cloud to be sooner
-  uint64_t dispatch_trainings = 0;   ///< of the dispatcher's model
-  uint64_t admitted_blocks = 0;      ///< copied into the pool because reads missed them
+  uint64_t cloud_served_blocks = 0;     ///< clean in the pool, but read from the cloud to be sooner
+  uint64_t hedged_blocks = 0;           ///< asked of the cloud as well, since the pool took long
+  uint64_t early_blocks = 0;            ///< written straight to the cloud, to be sooner
+  uint64_t early_overtaken_blocks = 0;  ///< likewise, but then the pool was
+  uint64_t dispatch_trainings = 0;      ///< of the dispatcher's model
+  uint64_t admitted_blocks = 0;         ///< copied into the pool because reads missed them
   uint64_t unadmitted_blocks = 0;  ///< worth a copy, but clients' data, memory or budget came first
   uint64_t memory_served_blocks =
       0;                             ///< staged after their first miss, or just fetched for another

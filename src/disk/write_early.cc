@@ -6,7 +6,7 @@
 //  - Only blocks of which the cloud has, for good, the newest version: for each block the cloud log
 //    stays in seq order, so that the applier and recovery need no more than that order.
 //  - It counts for a take-over once the cloud has everything older, as any write does, and for the
-//    lag until then. None while that is long.
+//    lag until then. None while that is more than half of max_lag.
 //  - The pool's older copies are called stale by notes before the cloud log is cut; until then
 //    recovery sees it by the seqs. All of a segment's together, so that a slow pool has less to do.
 //  - A cloud that is not as fast as usual is not waited for: the same blocks then go to the pool,
@@ -40,23 +40,22 @@ constexpr uint64_t kWasteTimes = 2;
 }  // namespace
 
 /// The tier for a write; `own` is its ticket, if it is in the list. It counts as under way there.
-/// What is in the pool's log is acknowledged in its order: if the oldest takes many times the
-/// usual, so will what comes next.
 DispatchTicket HybridDisk::choose_write_tier(const log::Entry& entry, const Ticket* own) {
-  const Lba lba(entry.lba);
-  const uint64_t count = entry.count;
-  const uint64_t blocks = log::has_data(entry.kind) ? count : 0;
-  if (dispatch_ == nullptr || blocks == 0 || !may_write_early(lba, count))
-    return begin_io(IoKind::write, blocks, Tier::local);
-  const DispatchTicket ticket = pool_log_stalls() ? begin_io(IoKind::write, blocks, Tier::cloud)
-                                                  : choose_tier(IoKind::write, blocks);
-  const bool beside_others =
-      own != nullptr && ticket.tier == Tier::cloud && tickets_.any_of([&](const Ticket& other) {
-        return &other != own && overlap(other.lba, other.count, lba, count);
-      });
-  if (!beside_others) return ticket;
-  end_io(ticket, IoStatus::stopped);
-  return begin_io(IoKind::write, blocks, Tier::local);
+  const uint64_t blocks = log::has_data(entry.kind) ? entry.count : 0;
+  const bool choice = dispatch_ != nullptr && blocks > 0 &&
+                      may_write_early(Lba(entry.lba), entry.count) &&
+                      (own == nullptr || !beside_others(*own));
+  if (!choice) return begin_io(IoKind::write, blocks, Tier::local);
+  if (pool_log_stalls() && !dispatch_->silent(Tier::cloud, reactor_.now()))
+    return begin_io(IoKind::write, blocks, Tier::cloud);
+  return choose_tier(IoKind::write, blocks);
+}
+
+/// Does another write that is under way overlap this one?
+bool HybridDisk::beside_others(const Ticket& own) const {
+  return tickets_.any_of([&](const Ticket& other) {
+    return &other != &own && overlap(other.lba, other.count, own.lba, own.count);
+  });
 }
 
 /// Is there room and time for such a write, and does nothing older stand in its way?
@@ -66,13 +65,17 @@ bool HybridDisk::may_write_early(Lba lba, uint64_t count) const {
   if (count > kMaxEarlyBlocks || early_bytes_ + count * kBlockBytes > kMaxEarlyBytes) return false;
   const TimeNs max_lag_ns = options_.max_lag_ns == kNoLagLimit ? kUsualLagNs : options_.max_lag_ns;
   if (lag_ns() > max_lag_ns / kLagPart) return false;
+  // One after the other until it is known how long they take; none where the cloud sells no more.
+  if (early_bytes_ > 0 && dispatch_->usual_us(Tier::cloud, IoKind::write) == 0) return false;
+  if (meter_->time_for(1, count * kBlockBytes) > 0) return false;
   const uint64_t reserve = kEarlyReserve + segments_to_ship();
   return cloud_stream_->has_room(static_cast<uint32_t>(count), reserve) &&
          cloud_log_is_newest(lba, count);
 }
 
-/// Has the oldest write in the pool's log taken longer than the cloud would for this one? What has
-/// hung for so long is as likely as not to go on for as long again.
+/// Has the oldest write in the pool's log taken longer than the cloud would for this one? The log's
+/// writes are acknowledged in its order, and what has hung for so long is as likely as not to go on
+/// for as long again.
 bool HybridDisk::pool_log_stalls() const {
   const float cloud_us = dispatch_->usual_us(Tier::cloud, IoKind::write);
   const float stall_us = std::max(
@@ -140,25 +143,10 @@ std::shared_ptr<HybridDisk::EarlyWrite> HybridDisk::start_early_write(const log:
 Task<void> HybridDisk::run_early_write(std::shared_ptr<EarlyWrite> write) {
   const IoStatus status = co_await completed_in_cloud(write->append);
   end_io(write->timed, status);
-  const Lba lba = write->pending.lba;
-  const uint64_t count = write->pending.count;
-  const Seq seq = write->pending.seq;
-  if (status == IoStatus::ok) {
-    install_cloud(lba, count, write->append.address, seq);
-    while (!early_done_.empty() && early_done_.front().seq <= contiguous_seq())
-      early_done_.pop_front();
-    early_done_.push_back({seq, reactor_.now()});
-    stats_.early_blocks += count;
-  } else {
+  if (status == IoStatus::ok)
+    finish_early_write(*write);
+  else
     on_cloud_status(status);
-  }
-  if (status == IoStatus::ok && !write->overtaken) {
-    forget_local(lba, count, seq);
-    if (!planted(Planted::lost_invalidation)) note_stale_later(lba, count, seq);
-    // Written blocks are read again: for a while they are here, as they were in the pool.
-    for (uint64_t i = 0; i < count && pool_.staging().on(); ++i)
-      pool_.staging().put(*this, lba + i, write->data.span().subspan(i * kBlockBytes, kBlockBytes));
-  }
   write->pending.unlink();
   write->append.status = status;
   write->done = true;
@@ -169,11 +157,37 @@ Task<void> HybridDisk::run_early_write(std::shared_ptr<EarlyWrite> write) {
   active_ended_.notify_all();
 }
 
-/// Waits until it is done, or takes longer than usual.
+/// It is in the cloud log for good.
+void HybridDisk::finish_early_write(const EarlyWrite& write) {
+  const Lba lba = write.pending.lba;
+  const uint64_t count = write.pending.count;
+  const Seq seq = write.pending.seq;
+  install_cloud(lba, count, write.append.address, seq);
+  early_written_bytes_ += count * kBlockBytes;
+  while (!early_done_.empty() && early_done_.front().seq <= contiguous_seq())
+    early_done_.pop_front();
+  // Nearly in order: those that one flush made durable go on in any.
+  auto place = early_done_.end();
+  while (place != early_done_.begin() && std::prev(place)->seq > seq) --place;
+  early_done_.insert(place, {seq, reactor_.now()});
+  (write.overtaken ? stats_.early_overtaken_blocks : stats_.early_blocks) += count;
+  if (write.overtaken) return;
+  // What the pool had for quick reads stays in memory for a while.
+  for (uint64_t i = 0; i < count && pool_.staging().on(); ++i)
+    if (local_index_.find(lba + i) != BlockIndex::kNone)
+      pool_.staging().put(*this, lba + i, write.data.span().subspan(i * kBlockBytes, kBlockBytes));
+  forget_local(lba, count, seq);
+  if (!planted(Planted::lost_invalidation)) note_stale_later(lba, count, seq);
+}
+
+/// Waits until it is done, or takes longer than usual and the pool would be sooner.
 Task<void> HybridDisk::await_early_write(std::shared_ptr<EarlyWrite> write) {
-  const TimeNs due_ns = reactor_.now() + cloud_patience_ns(IoKind::write);
-  while (!write->done && reactor_.now() < due_ns && going_on())
-    co_await Race::Wait{reactor_, write->race, due_ns};
+  while (!write->done && going_on()) {
+    const TimeNs due_ns = reactor_.now() + cloud_patience_ns(IoKind::write);
+    while (!write->done && reactor_.now() < due_ns)
+      co_await Race::Wait{reactor_, write->race, due_ns};
+    if (!pool_log_stalls()) break;
+  }
 }
 
 /// The pool's log is to say that its copies of these blocks are stale, before the cloud log is cut.

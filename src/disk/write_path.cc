@@ -30,32 +30,32 @@ log::Entry make_entry(log::EntryKind kind, Lba lba, uint64_t count, Seq seq) {
 }  // namespace
 
 Task<void> HybridDisk::acquire(Ticket& ticket) {
+  ticket.order = ++last_ticket_;
   tickets_.push_back(ticket);
-  if (ticket.exclusive) ++exclusive_tickets_;
+  if (ticket.exclusive) exclusive_tickets_.push_back(&ticket);
   if (planted(Planted::rmw_without_lock)) co_return;
-  while (exclusive_tickets_ > 0) {
-    bool blocked = false;
-    bool before = true;
-    tickets_.for_each([&](Ticket& other) {
-      if (&other == &ticket) before = false;
-      if (!before) return;
-      blocked |= overlap(other.lba, other.count, ticket.lba, ticket.count) &&
-                 (ticket.exclusive || other.exclusive);
-    });
-    if (!blocked) co_return;
-    co_await tickets_changed_.wait();
-  }
+  while (blocked(ticket)) co_await tickets_changed_.wait();
+}
+
+/// Must it wait for one that came before it?
+bool HybridDisk::blocked(const Ticket& ticket) const {
+  const auto in_its_way = [&](const Ticket& other) {
+    return other.order < ticket.order && overlap(other.lba, other.count, ticket.lba, ticket.count);
+  };
+  if (ticket.exclusive) return tickets_.any_of(in_its_way);
+  return std::any_of(exclusive_tickets_.begin(), exclusive_tickets_.end(),
+                     [&](const Ticket* other) { return in_its_way(*other); });
 }
 
 /// From now on nothing that overlaps goes on beside it. REQUIRES: nothing does.
 void HybridDisk::make_exclusive(Ticket& ticket) {
-  if (!ticket.exclusive) ++exclusive_tickets_;
+  if (!ticket.exclusive) exclusive_tickets_.push_back(&ticket);
   ticket.exclusive = true;
 }
 
 void HybridDisk::release(Ticket& ticket) {
   ticket.unlink();
-  if (ticket.exclusive) --exclusive_tickets_;
+  if (ticket.exclusive) std::erase(exclusive_tickets_, &ticket);
   tickets_changed_.notify_all();
 }
 
@@ -242,7 +242,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
       status = co_await write_direct(lba, count, data, kind, pending, false);
       break;
     }
-    if (state_ == State::stopped) break;
+    if (state_ == State::stopped && early == nullptr) break;
     // No room on either side: reclaim, ship and apply make some.
     ship_work_.notify_all();
     cloud_room_wanted_ = true;
@@ -309,7 +309,7 @@ Task<IoStatus> HybridDisk::completed_in_cloud(log::Append& append) {
   co_await cloud_stream_->completed(append);
   const IoStatus status = cloud_stream_->failure();
   if (status != IoStatus::ok || planted(Planted::skip_cloud_flush)) co_return status;
-  co_return co_await cloud_stream_->flush();
+  co_return co_await cloud_stream_->flush_completed();
 }
 
 void HybridDisk::on_local_failure(IoStatus status) {

@@ -362,8 +362,8 @@ void LogStream::finish_batches() {
 
 Task<void> LogStream::flush_behind() { (void)co_await flush(); }
 
-Task<IoStatus> LogStream::flush() {
-  const uint64_t target = admitted_count_;
+/// Makes the first `target` appends durable.
+Task<IoStatus> LogStream::flush_to(uint64_t target) {
   for (;;) {
     if (failed()) co_return failure_;
     if (durable_count_ >= target) co_return IoStatus::ok;

@@ -111,7 +111,9 @@ class LogStream final : private TurnHook {
   Completion completed(Append& append) { return Completion{append}; }
 
   /// Makes everything admitted so far durable. Concurrent calls share device flushes.
-  Task<IoStatus> flush();
+  Task<IoStatus> flush() { return flush_to(admitted_count_); }
+  /// Likewise everything completed so far; what is still under way is not waited for.
+  Task<IoStatus> flush_completed() { return flush_to(completed_count_); }
   /// Closes the open segment with its table even if it is not full, so that it can be reclaimed.
   /// Resumes when the table is written. No-op if the open segment holds no record.
   Task<IoStatus> seal_open_segment();
@@ -173,6 +175,7 @@ class LogStream final : private TurnHook {
   void seal_segment();
   Task<void> write_batch(Batch* batch);
   Task<void> flush_behind();
+  Task<IoStatus> flush_to(uint64_t target);
   void finish_batches();
   void fill_header(Batch& batch, std::span<std::byte> header, uint32_t data_blocks);
   Batch* new_batch();

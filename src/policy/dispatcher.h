@@ -56,6 +56,9 @@ class Dispatcher {
   /// Any thread: from the next decision on these weights are used, on probation.
   void set_weights(const SvmWeights& weights) { new_weights_.publish(weights); }
 
+  /// Dead, or nothing was heard of it for long although something is under way.
+  bool silent(Tier tier, TimeNs now_ns) const;
+
   const DispatchState& state() const { return state_; }
   /// The inputs of the last begin(), for the trainer.
   const SvmInputs& last_inputs() const { return inputs_; }
@@ -72,7 +75,6 @@ class Dispatcher {
     bool trusted = true;
   };
   Tier decide(const DispatchIo& io, DispatchTicket& ticket);
-  bool silent(Tier tier, TimeNs now_ns) const;
   bool wants_exploration(Tier tier, const DispatchIo& io);
   static void judge(Trust& trust, bool by_model, float latency_us);
 

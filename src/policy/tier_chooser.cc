@@ -7,21 +7,23 @@
 namespace latte {
 namespace {
 
-constexpr std::pair<std::string_view, DispatchMode> kModes[] = {
-    {"local", DispatchMode::local}, {"wait", DispatchMode::wait}, {"svm", DispatchMode::svm}};
+constexpr std::pair<std::string_view, DispatchMode> kModes[] = {{"local", DispatchMode::local},
+                                                                {"wait", DispatchMode::wait},
+                                                                {"svm", DispatchMode::svm},
+                                                                {"lots", DispatchMode::lots}};
 
 }  // namespace
 
 std::optional<DispatchMode> dispatch_mode(std::string_view name) {
   for (const auto& [known, mode] : kModes)
-    if (name == known) return mode;
+    if (name == known && mode != DispatchMode::lots) return mode;
   return std::nullopt;
 }
 
 std::string_view name_of(DispatchMode mode) {
   for (const auto& [name, known] : kModes)
     if (mode == known) return name;
-  return "lots";
+  return "?";
 }
 
 TierChooser::TierChooser(DispatchOptions options, uint64_t seed) : dispatcher_(seed) {

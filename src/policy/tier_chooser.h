@@ -1,5 +1,5 @@
-// TierChooser: what a disk asks which tier is to do what both could, a read or a write: a Dispatcher
-// and, where it has a model, the trainer.
+// TierChooser: what a disk asks which tier is to do what both could, a read or a write: a
+// Dispatcher and, where it has a model, the trainer.
 //
 // Modes:
 //   local  not asked at all; such I/Os go to the pool
@@ -54,6 +54,7 @@ class TierChooser {
   float usual_us(Tier tier, IoKind kind) const {
     return dispatcher_.state().history(tier, kind).slow_latency_us;
   }
+  bool silent(Tier tier, TimeNs now_ns) const { return dispatcher_.silent(tier, now_ns); }
   uint64_t trainings() const { return trainer_ ? trainer_->trainings() : 0; }
 
  private:
