@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Reads from both tiers, by dispatcher, on real files.
+"""Both tiers, by dispatcher, on real files.
 
-  bench/real_tiers.py --latte build/release/latte --dir DIR --what curve|interference|stream [--seconds 8]
+  bench/real_tiers.py --latte build/release/latte --dir DIR --what curve|interference|writes|stream [--seconds 8]
 
 A tenth of the disk is written and drained, so that both tiers have it.
 
@@ -12,6 +12,8 @@ has. `to be had` is the least of both rates together and what the cloud allows f
 
 interference: latency of 4 KiB reads of what both have, 8 under way, --iops a second or as many as go, while another
 process writes to the pool's drive in bursts. The cloud is nbdkit on files in memory that answers after 1 ms.
+
+writes: the same with writes of any block, each of which the cloud log answers after 1 ms.
 
 stream: one reader, in order, of what only the cloud has, with read-ahead and without; the same cloud.
 
@@ -87,16 +89,16 @@ def start_cloud(directory, exports, *how):
     return process
 
 
-def read(directory, block, seconds, *more):
-    """fio's report on reads."""
+def ask(directory, kind, block, seconds, *more):
+    """fio's report on reads or writes, whichever `kind` is."""
     text = run("fio", "--name=x", "--ioengine=nbd", f"--uri=nbd+unix:///db?socket={directory}/db.sock",
                f"--bs={block}", "--time_based", f"--runtime={seconds}", "--output-format=json", *more)
-    return json.loads(text[text.index("{"):])["jobs"][0]["read"]
+    return json.loads(text[text.index("{"):])["jobs"][0][kind]
 
 
-def read_at_random(directory, block, depth, seconds, *more):
-    return read(directory, block, seconds, "--rw=randread", f"--iodepth={depth}", "--ramp_time=3",
-                "--randrepeat=0", "--norandommap", *more)
+def ask_at_random(directory, kind, block, depth, seconds, *more):
+    return ask(directory, kind, block, seconds, f"--rw=rand{kind}", f"--iodepth={depth}", "--ramp_time=3",
+               "--randrepeat=0", "--norandommap", *more)
 
 
 def read_rate(directory, hits, seconds):
@@ -104,8 +106,8 @@ def read_rate(directory, hits, seconds):
     zones = {0: f"0/{WARM_PERCENT}:100/{100 - WARM_PERCENT}",
              100: f"100/{WARM_PERCENT}:0/{100 - WARM_PERCENT}"}
     zone = zones.get(hits, f"{hits}/{WARM_PERCENT}:{100 - hits}/{100 - WARM_PERCENT}")
-    return read_at_random(directory, "64k", DEPTH, seconds, f"--size={DISK_MIB}m",
-                          f"--random_distribution=zoned:{zone}")["bw"] / 1024
+    return ask_at_random(directory, "read", "64k", DEPTH, seconds, f"--size={DISK_MIB}m",
+                         f"--random_distribution=zoned:{zone}")["bw"] / 1024
 
 
 @contextlib.contextmanager
@@ -148,30 +150,35 @@ def curve(args):
         print(f"{hits:5}%{ideal:12.0f}" + "".join(f"{rate:8.1f} ({rate / ideal:4.2f})" for rate in rates))
 
 
-def measure_interference(args, dispatcher):
-    """fio's report, and the bytes that the cloud was asked for, in all and for want of an answer of the pool."""
-    with served(args, dispatcher, "/dev/shm", "--filter=delay", "rdelay=1ms") as (directory, server, _):
+def measure_interference(args, dispatcher, kind):
+    """fio's report, and what of it went to the cloud, and what to both tiers, in bytes."""
+    with served(args, dispatcher, "/dev/shm", "--filter=delay", "rdelay=1ms", "wdelay=1ms") as (
+            directory, server, _):
         before = server.status()["disks"][0]["cloud"]["read_bytes"]
+        size = DISK_MIB * WARM_PERCENT // 100 if kind == "read" else DISK_MIB
         noise = subprocess.Popen(["fio", "--name=noise", f"--filename={directory}/noise", "--size=2g", "--direct=1",
                                   "--ioengine=io_uring", *BURST, "--time_based", "--runtime=600"],
                                  stdout=subprocess.DEVNULL)
         try:
-            result = read_at_random(directory, "4k", 8, args.seconds, f"--rate_iops={args.iops}", f"--size={DISK_MIB * WARM_PERCENT // 100}m")
+            result = ask_at_random(directory, kind, "4k", 8, args.seconds, f"--rate_iops={args.iops}",
+                                   f"--size={size}m")
         finally:
             noise.terminate()
             noise.wait()
         disk = server.status()["disks"][0]
+        if kind == "write":
+            return result, disk["early_written_bytes"], disk["early_overtaken_bytes"]
         return result, disk["cloud"]["read_bytes"] - before, disk["hedged_bytes"]
 
 
-def interference(args):
-    print(f"{'':>6}{'IOPS':>9}{'mean us':>9}{'p99':>8}{'p99.9':>8}{'from the cloud':>16}{'hedged':>12}")
+def interference(args, kind="read"):
+    print(f"{'':>6}{'IOPS':>9}{'mean us':>9}{'p99':>8}{'p99.9':>8}{'by the cloud':>16}{'by both':>12}")
     for dispatcher in DISPATCHERS:
-        result, cloud_bytes, hedged_bytes = measure_interference(args, dispatcher)
+        result, cloud_bytes, both_bytes = measure_interference(args, dispatcher, kind)
         spread = result["clat_ns"]["percentile"]
         print(f"{dispatcher:>6}{result['iops']:9.0f}{result['clat_ns']['mean'] / 1e3:9.0f}"
               f"{spread['99.000000'] / 1e3:8.0f}{spread['99.900000'] / 1e3:8.0f}"
-              f"{cloud_bytes / MIB:12.0f} MiB{hedged_bytes / MIB:8.1f} MiB", flush=True)
+              f"{cloud_bytes / MIB:12.0f} MiB{both_bytes / MIB:8.1f} MiB", flush=True)
 
 
 def stream(args):
@@ -182,14 +189,18 @@ def stream(args):
                 directory, server, _):
             for block in ("4k", "16k", "128k"):
                 before = server.status()["disks"][0]["cloud"]["reads"]
-                result = read(directory, block, args.seconds, "--rw=read", f"--offset={warm}m",
-                              f"--size={DISK_MIB - warm}m")
+                result = ask(directory, "read", block, args.seconds, "--rw=read", f"--offset={warm}m",
+                             f"--size={DISK_MIB - warm}m")
                 requests = server.status()["disks"][0]["cloud"]["reads"] - before
                 print(f"{read_ahead:>10}{block:>7}{result['bw'] / 1024:8.0f}{result['clat_ns']['mean'] / 1e3:9.0f}"
                       f"{requests * MIB / result['io_bytes']:22.1f}", flush=True)
 
 
-BENCHES = {"curve": curve, "interference": interference, "stream": stream}
+def writes(args):
+    interference(args, "write")
+
+
+BENCHES = {"curve": curve, "interference": interference, "writes": writes, "stream": stream}
 
 
 def main():

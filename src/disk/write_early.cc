@@ -10,7 +10,7 @@
 //  - The pool's older copies are called stale by notes before the cloud log is cut; until then
 //    recovery sees it by the seqs. All of a segment's together, so that a slow pool has less to do.
 //  - A cloud that is not as fast as usual is not waited for: the same blocks then go to the pool,
-//    as another write behind the first.
+//    as another write behind the first. So do, at once, those that are to tell how long it takes.
 //
 // Limits: kMaxEarlyBlocks; kMaxEarlyBytes of memory; the cloud log keeps room for
 // all that is older: it is applied and cut only when it has that.
@@ -29,8 +29,7 @@ constexpr uint64_t kMaxEarlyBytes = 16u << 20;
 constexpr TimeNs kLagPart = 2;
 /// Where there is no limit on the lag: as where it is 2 s.
 constexpr TimeNs kUsualLagNs = 2 * kSecond;
-/// The pool's log stalls when its oldest write has taken so many times the usual, and so long.
-constexpr float kStallTimes = 4;
+/// The pool's log does not stall before its oldest write has taken so long.
 constexpr float kLeastStallUs = 500;
 /// Segments of the cloud log that stay free beside, for the applier's notes and the open one.
 constexpr uint64_t kEarlyReserve = 2;
@@ -78,8 +77,7 @@ bool HybridDisk::may_write_early(Lba lba, uint64_t count) const {
 /// for as long again.
 bool HybridDisk::pool_log_stalls() const {
   const float cloud_us = dispatch_->usual_us(Tier::cloud, IoKind::write);
-  const float stall_us = std::max(
-      {kLeastStallUs, cloud_us, kStallTimes * dispatch_->usual_us(Tier::local, IoKind::write)});
+  const float stall_us = std::max(kLeastStallUs, cloud_us);
   const TimeNs stalled_since_ns = reactor_.now() - static_cast<TimeNs>(stall_us * 1e3f);
   if (cloud_us == 0) return false;
   bool stalls = false;
@@ -180,8 +178,12 @@ void HybridDisk::finish_early_write(const EarlyWrite& write) {
   if (!planted(Planted::lost_invalidation)) note_stale_later(lba, count, seq);
 }
 
-/// Waits until it is done, or takes longer than usual and the pool would be sooner.
+/// Waits until it is done, or takes longer than usual and the pool would be sooner. Not at all
+/// where it only serves to know the cloud: that costs no client time.
 Task<void> HybridDisk::await_early_write(std::shared_ptr<EarlyWrite> write) {
+  using Reason = DispatchTicket::Reason;
+  const Reason reason = write->timed.reason;
+  if (reason == Reason::exploration || reason == Reason::model_check) co_return;
   while (!write->done && going_on()) {
     const TimeNs due_ns = reactor_.now() + cloud_patience_ns(IoKind::write);
     while (!write->done && reactor_.now() < due_ns)
