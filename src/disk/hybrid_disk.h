@@ -388,7 +388,7 @@ class HybridDisk final : public BlockDevice,
   void add_unknown(ShipBatch& batch, log::LogPosition end, Seq seq);
 
   // applier.cc
-  /// A block of the segment that is the cloud layer's newest.
+  /// A block of the segment that is the cloud layer's newest, or of what no take-over can cut off.
   struct ApplyItem {
     Lba lba;
     log::BlockAddress address = 0;

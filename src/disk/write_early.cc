@@ -27,6 +27,8 @@ constexpr uint64_t kMaxEarlyBlocks = 64;
 constexpr uint64_t kMaxEarlyBytes = 16u << 20;
 /// The lag may be such a part of max_lag.
 constexpr TimeNs kLagPart = 2;
+/// So much may wait to be shipped before it is known how long that takes.
+constexpr uint64_t kMostUnmeasured = 256u << 10;
 /// Where there is no limit on the lag: as where it is 2 s.
 constexpr TimeNs kUsualLagNs = 2 * kSecond;
 /// The pool's log does not stall before its oldest write has taken so long.
@@ -64,6 +66,8 @@ bool HybridDisk::may_write_early(Lba lba, uint64_t count) const {
   if (count > kMaxEarlyBlocks || early_bytes_ + count * kBlockBytes > kMaxEarlyBytes) return false;
   const TimeNs max_lag_ns = options_.max_lag_ns == kNoLagLimit ? kUsualLagNs : options_.max_lag_ns;
   if (lag_ns() > max_lag_ns / kLagPart) return false;
+  // What is measured first counts for long: not with such writes in between.
+  if (!pacer_.measured() && dirty_bytes_ > kMostUnmeasured) return false;
   // One after the other until it is known how long they take; none where the cloud sells no more.
   if (early_bytes_ > 0 && dispatch_->usual_us(Tier::cloud, IoKind::write) == 0) return false;
   if (meter_->time_for(1, count * kBlockBytes) > 0) return false;

@@ -31,6 +31,8 @@ class WritePacer {
   /// `bytes` reached the cloud in `busy_ns`, while more were waiting. `alone`: nothing was, and it
   /// only says that the cloud is at least as fast.
   void on_drained(uint64_t bytes, TimeNs busy_ns, bool alone = false);
+  /// Has a batch told how fast the cloud takes data?
+  bool measured() const { return drain_rate_ > 0; }
   /// A segment of the cloud's log went to the base in `busy_ns`: `bytes` of clients' data in
   /// `segment_bytes` of the log, which are free again.
   void on_applied(uint64_t bytes, uint64_t segment_bytes, TimeNs busy_ns);

@@ -169,6 +169,12 @@ TEST(SeqSet, KnowsItsGapsAsASetWould) {
       set.add(Seq(first), count);
       for (uint64_t seq = first; seq < first + count; ++seq) reference.insert(seq);
     }
+    for (uint64_t seq = 1; seq <= top + 6; ++seq) {
+      ASSERT_EQ(set.contains(Seq(seq)), reference.contains(seq));
+      const auto above = reference.lower_bound(seq);
+      const uint64_t below = above == reference.begin() ? 0 : *std::prev(above);
+      ASSERT_EQ(set.highest_below(Seq(seq)).value, below);
+    }
     const uint64_t floor = random.below(top + 1);
     uint64_t contiguous = floor;
     while (reference.contains(contiguous + 1)) ++contiguous;
