@@ -38,7 +38,6 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
       ++i;
       continue;
     }
-    ++stats_.checksum_errors;
     const uint64_t local = local_index_.find(item.lba);
     bool rescued = false;
     if (local != BlockIndex::kNone && is_shipped(local)) {
@@ -50,10 +49,12 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
                 cloud_index_.find(item.lba) == item.address;
     }
     ++i;
+    if (rescued) ++stats_.checksum_errors;
     if (rescued) continue;
     all_good = false;
     // An early write that replaced it is as good once nothing can cut it off; until then it stays.
     if (!cloud_index_.erase_if(item.lba, item.address)) continue;
+    ++stats_.checksum_errors;
     log_error("disk {}: block {} is lost: its copy in the cloud log is damaged", name(),
               item.lba.value);
     ++stats_.lost_blocks;

@@ -289,6 +289,7 @@ class HybridDisk final : public BlockDevice,
   bool beside_others(const Ticket& own) const;
   bool may_write_early(Lba lba, uint64_t count) const;
   DispatchTicket choose_write_tier(const log::Entry& entry, const Ticket* own);
+  TimeNs entering_since_ns() const;
   bool pool_log_stalls() const;
   uint64_t segments_to_ship() const;
   bool cloud_log_is_newest(Lba lba, uint64_t count) const;

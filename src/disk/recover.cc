@@ -154,15 +154,15 @@ Task<bool> HybridDisk::write_some_notes() {
   while (!pending_notes_.empty() && written.size() < kNotesAtOnce && local_usable() && room) {
     const log::Entry note = pending_notes_.back();
     const Lba lba(note.lba);
-    // Behind a write that is on its way into the pool's log the note would hide it, too.
-    const bool busy = under_way(lba, note.count, false);
-    if (busy && note.count == 1) {
-      co_await cloud_progress_.wait();
-      continue;
-    }
     const bool covered = local_index_.any_in(lba, note.count) ||
                          local_extents_.find(lba, note.count).run < note.count ||
                          local_extents_.find(lba, note.count).found;
+    // Behind a write that is on its way into the pool's log the note would hide it, too.
+    const bool busy = under_way(lba, note.count, false);
+    if (busy && !covered && note.count == 1) {
+      co_await cloud_progress_.wait();
+      continue;
+    }
     if ((busy || covered) && note.count > 1) {
       log::Entry upper = note;
       upper.lba += note.count / 2;

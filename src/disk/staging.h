@@ -1,7 +1,7 @@
-// Staging: blocks that reads have fetched from the cloud for the first time, and such as the pool had
-// before they were written straight to the cloud, in memory. The oldest makes room for the next; its
-// disk hears of it, and whether clients came back for it. Shared by the disks of a pool. S3-FIFO's
-// small queue, where it costs the drive no write.
+// Staging: blocks that reads have fetched from the cloud for the first time, and such as the pool
+// had before they were written straight to the cloud, in memory. The oldest makes room for the
+// next; its disk hears of it, and whether clients came back for it. Shared by the disks of a pool.
+// S3-FIFO's small queue, where it costs the drive no write.
 //
 // What a block holds is the disk's to vouch for: it puts in what is current, and drops what is
 // written to, before that is acknowledged.

@@ -12,7 +12,7 @@
 //  - A cloud that is not as fast as usual is not waited for: the same blocks then go to the pool,
 //    as another write behind the first. So do, at once, those that are to tell how long it takes.
 //
-// Limits: kMaxEarlyBlocks; kMaxEarlyBytes of memory; the cloud log keeps room for
+// Limits: kMaxEarlyBlocks; kMaxEarlyBytes of memory; kMostNotes; the cloud log keeps room for
 // all that is older: it is applied and cut only when it has that.
 #include <algorithm>
 #include <cstring>
@@ -27,6 +27,8 @@ constexpr uint64_t kMaxEarlyBlocks = 64;
 constexpr uint64_t kMaxEarlyBytes = 16u << 20;
 /// The lag may be such a part of max_lag.
 constexpr TimeNs kLagPart = 2;
+/// Notes that may wait for the cloud log to be cut: 2 MiB of them.
+constexpr size_t kMostNotes = 64u << 10;
 /// So much may wait to be shipped before it is known how long that takes.
 constexpr uint64_t kMostUnmeasured = 256u << 10;
 /// Where there is no limit on the lag: as where it is 2 s.
@@ -62,7 +64,8 @@ bool HybridDisk::beside_others(const Ticket& own) const {
 /// Is there room and time for such a write, and does nothing older stand in its way?
 bool HybridDisk::may_write_early(Lba lba, uint64_t count) const {
   if (state_ != State::online || background_stop_ || draining_ || snapshotting_) return false;
-  if (!local_usable() || cloud_stream_->failed()) return false;
+  if (!local_usable() || cloud_stream_->failed() || pending_notes_.size() >= kMostNotes)
+    return false;
   if (count > kMaxEarlyBlocks || early_bytes_ + count * kBlockBytes > kMaxEarlyBytes) return false;
   const TimeNs max_lag_ns = options_.max_lag_ns == kNoLagLimit ? kUsualLagNs : options_.max_lag_ns;
   if (lag_ns() > max_lag_ns / kLagPart) return false;
@@ -76,21 +79,24 @@ bool HybridDisk::may_write_early(Lba lba, uint64_t count) const {
          cloud_log_is_newest(lba, count);
 }
 
+/// Since when the oldest write is on its way into the pool's log; INT64_MAX: none is.
+TimeNs HybridDisk::entering_since_ns() const {
+  TimeNs since_ns = INT64_MAX;
+  (void)pending_seqs_.any_of([&](const PendingSeq& pending) {
+    if (!pending.direct) since_ns = pending.since_ns;
+    return !pending.direct;
+  });
+  return since_ns;
+}
+
 /// Has the oldest write in the pool's log taken longer than the cloud would for this one? The log's
 /// writes are acknowledged in its order, and what has hung for so long is as likely as not to go on
 /// for as long again.
 bool HybridDisk::pool_log_stalls() const {
   const float cloud_us = dispatch_->usual_us(Tier::cloud, IoKind::write);
   const float stall_us = std::max(kLeastStallUs, cloud_us);
-  const TimeNs stalled_since_ns = reactor_.now() - static_cast<TimeNs>(stall_us * 1e3f);
-  if (cloud_us == 0) return false;
-  bool stalls = false;
-  (void)pending_seqs_.any_of([&](const PendingSeq& pending) {  // the oldest first
-    const bool old = pending.since_ns < stalled_since_ns;
-    stalls = old && !pending.direct;
-    return stalls || !old;
-  });
-  return stalls;
+  return cloud_us > 0 &&
+         entering_since_ns() < reactor_.now() - static_cast<TimeNs>(stall_us * 1e3f);
 }
 
 /// Segments of the cloud log that what is in the pool's log by now may take there, at most.
@@ -187,12 +193,14 @@ void HybridDisk::finish_early_write(const EarlyWrite& write) {
 Task<void> HybridDisk::await_early_write(std::shared_ptr<EarlyWrite> write) {
   using Reason = DispatchTicket::Reason;
   const Reason reason = write->timed.reason;
-  if (reason == Reason::exploration || reason == Reason::model_check) co_return;
+  const bool probe = reason == Reason::silent && dispatch_->silent(Tier::cloud, reactor_.now());
+  if (probe || reason == Reason::exploration || reason == Reason::model_check) co_return;
   while (!write->done && going_on()) {
     const TimeNs due_ns = reactor_.now() + cloud_patience_ns(IoKind::write);
     while (!write->done && reactor_.now() < due_ns)
       co_await Race::Wait{reactor_, write->race, due_ns};
-    if (!pool_log_stalls()) break;
+    // Only a pool that has not even done what it had before this write would not be sooner.
+    if (entering_since_ns() > write->pending.since_ns) break;
   }
 }
 
@@ -200,11 +208,11 @@ Task<void> HybridDisk::await_early_write(std::shared_ptr<EarlyWrite> write) {
 void HybridDisk::note_stale_later(Lba lba, uint64_t count, Seq seq) {
   if (!pending_notes_.empty()) {
     log::Entry& last = pending_notes_.back();
-    if (last.lba + last.count == lba.value) {
-      last.count += count;
-      last.seq = std::max(last.seq, seq.value);
-      return;
-    }
+    const bool follows = last.lba + last.count == lba.value;
+    if (follows) last.count += count;
+    const bool covers = last.lba <= lba.value && lba.value + count <= last.lba + last.count;
+    if (covers) last.seq = std::max(last.seq, seq.value);
+    if (covers) return;
   }
   log::Entry& note = pending_notes_.emplace_back();
   note.seq = seq.value;

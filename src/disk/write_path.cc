@@ -290,7 +290,8 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   // stale.
   if (with_note && local_usable() && !planted(Planted::lost_invalidation)) {
     log::Append note;
-    note.entry = make_entry(log::EntryKind::invalidate, lba, count, pending.seq);
+    // The pool's log may have later writes by now: its seqs don't go back.
+    note.entry = make_entry(log::EntryKind::invalidate, lba, count, next_seq_ - 1);
     note.cause = log::WriteCause::metadata;
     if (local_->admit(note, 0)) {
       co_await local_->completed(note);
