@@ -63,12 +63,16 @@ class IntrusiveList {
     for (const ListNode* node = head_.next; node != &head_; node = node->next)
       visit(static_cast<const T&>(*node));
   }
-  /// Is there an element of which `test(const T&)` is true? Looks from the front, no further.
+  /// The first element of which `test(const T&)` is true, or null.
   template <typename Test>
-  bool any_of(Test&& test) const {
+  const T* find_if(Test&& test) const {
     const ListNode* node = head_.next;
     while (node != &head_ && !test(static_cast<const T&>(*node))) node = node->next;
-    return node != &head_;
+    return node == &head_ ? nullptr : static_cast<const T*>(node);
+  }
+  template <typename Test>
+  bool any_of(Test&& test) const {
+    return find_if(test) != nullptr;
   }
 
  private:

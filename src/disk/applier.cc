@@ -2,9 +2,8 @@
 // only, and gives the segment back. Lazy: it works when the log is half full, or when asked to
 // drain.
 //
-// Invariants: 1. Nothing above contiguous_seq() is applied: a take-over may still cut it off. What
-// it
-//                replaces of the segment is applied, as that would then be the newest.
+// Invariants: 1. Nothing above contiguous_seq() is applied: a take-over may still cut it off, and
+//                what it replaced would be the newest. So that is applied.
 //             2. A segment is given back only when the base has its blocks durably, the pool's log
 //                is flushed (HybridDisk's invariant 4), and the log's superblock says so durably.
 // Limits: one segment in memory; kApplyDepth base writes under way.
@@ -141,11 +140,6 @@ Task<void> HybridDisk::on_cloud_damage(uint32_t segment) {
 HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainSegment& segment,
                                                     const log::SegmentContent& content) const {
   ApplyWork work;
-  const auto newest_seq = [&](Lba lba) {
-    const uint64_t address = cloud_index_.find(lba);
-    return address != BlockIndex::kNone ? cloud_space_->seq(address)
-                                        : cloud_extents_.find(lba, 1).seq;
-  };
   const Seq certain = contiguous_seq();
   std::unordered_map<uint64_t, size_t> replaced;  // by what may be cut off; where in the items
   for (const log::TableEntry& item : content.entries) {
@@ -157,10 +151,9 @@ HybridDisk::ApplyWork HybridDisk::gather_apply_work(const log::LogStream::ChainS
       for (uint64_t i = 0; i < entry.count; ++i) {
         const ApplyItem block{Lba(entry.lba + i), address + i,
                               static_cast<uint32_t>(item.data_block + i)};
-        const uint64_t newest = cloud_index_.find(block.lba);
-        if (newest == block.address) {
+        if (cloud_index_.find(block.lba) == block.address) {
           work.items.push_back(block);
-        } else if (newest_seq(block.lba) > certain && !planted(Planted::apply_only_newest)) {
+        } else if (cloud_is_newer(block.lba, certain) && !planted(Planted::apply_only_newest)) {
           const auto [at, first] = replaced.emplace(block.lba.value, work.items.size());
           if (first)
             work.items.push_back(block);

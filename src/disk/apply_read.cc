@@ -25,19 +25,16 @@ constexpr uint64_t kCloudReadBytes = 1u << 20;
 /// copy in the pool; without one it is lost. False if the cloud failed, there is no time, or the
 /// segment must be looked at anew.
 Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segment,
-                                      std::vector<ApplyItem>& items, std::span<std::byte> bytes) {
+                                      const std::vector<ApplyItem>& items,
+                                      std::span<std::byte> bytes) {
   std::vector<uint8_t> good(items.size());
   if (local_usable()) co_await read_from_pool(items, bytes, good);
   const bool read = co_await read_missing(segment, items, good, bytes);
   if (!read) co_return false;
   bool all_good = true;
-  for (size_t i = 0; i < items.size();) {
-    const ApplyItem item = items[i];
+  for (const ApplyItem& item : items) {
     const auto block = bytes.subspan(size_t{item.offset_blocks} * kBlockBytes, kBlockBytes);
-    if (cloud_space_->verify(item.address, block)) {
-      ++i;
-      continue;
-    }
+    if (cloud_space_->verify(item.address, block)) continue;
     const uint64_t local = local_index_.find(item.lba);
     bool rescued = false;
     if (local != BlockIndex::kNone && is_shipped(local)) {
@@ -48,13 +45,11 @@ Task<bool> HybridDisk::read_for_apply(const log::LogStream::ChainSegment& segmen
       rescued = status == IoStatus::ok && space.verify(local, block) &&
                 cloud_index_.find(item.lba) == item.address;
     }
-    ++i;
-    if (rescued) ++stats_.checksum_errors;
-    if (rescued) continue;
-    all_good = false;
     // An early write that replaced it is as good once nothing can cut it off; until then it stays.
-    if (!cloud_index_.erase_if(item.lba, item.address)) continue;
-    ++stats_.checksum_errors;
+    const bool lost = !rescued && cloud_index_.erase_if(item.lba, item.address);
+    stats_.checksum_errors += rescued || lost ? 1 : 0;
+    all_good &= rescued;
+    if (!lost) continue;
     log_error("disk {}: block {} is lost: its copy in the cloud log is damaged", name(),
               item.lba.value);
     ++stats_.lost_blocks;

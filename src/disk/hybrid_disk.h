@@ -271,7 +271,7 @@ class HybridDisk final : public BlockDevice,
                              bool exclusive);
   Task<IoStatus> write_direct(Lba lba, uint64_t count, const std::byte* data, log::EntryKind kind,
                               PendingSeq& pending, bool with_note);
-  Task<IoStatus> completed_in_cloud(log::Append& append);
+  Task<IoStatus> make_cloud_log_durable();
   Task<void> pace(uint64_t bytes);
   bool urgent(CloudClass io_class) const override;  // CloudUrgency
   /// Clients' requests wait for a moment.
@@ -288,7 +288,7 @@ class HybridDisk final : public BlockDevice,
   void finish_early_write(const EarlyWrite& write);
   bool beside_others(const Ticket& own) const;
   bool may_write_early(Lba lba, uint64_t count) const;
-  DispatchTicket choose_write_tier(const log::Entry& entry, const Ticket* own);
+  DispatchTicket choose_write_tier(const log::Append& write, const Ticket* own);
   TimeNs entering_since_ns() const;
   bool pool_log_stalls() const;
   uint64_t segments_to_ship() const;
@@ -412,7 +412,7 @@ class HybridDisk final : public BlockDevice,
 
   // apply_read.cc
   Task<bool> read_for_apply(const log::LogStream::ChainSegment& segment,
-                            std::vector<ApplyItem>& items, std::span<std::byte> bytes);
+                            const std::vector<ApplyItem>& items, std::span<std::byte> bytes);
   Task<void> read_from_pool(const std::vector<ApplyItem>& items, std::span<std::byte> bytes,
                             std::span<uint8_t> good);
   Task<bool> read_missing(const log::LogStream::ChainSegment& segment,

@@ -109,9 +109,7 @@ Task<Result<void>> HybridDisk::account_for_gaps() {
     const Gap gap = gaps_.front();
     gaps_.pop_front();
     log::Append& append = written.emplace_back();
-    append.entry.seq = gap.first.value;
-    append.entry.count = gap.count;
-    append.entry.kind = log::EntryKind::empty;
+    append.entry = log::make_entry(log::EntryKind::empty, Lba(0), gap.count, gap.first);
     append.cause = log::WriteCause::metadata;
     if (!cloud_stream_->admit(append, 0))
       co_return Error{Errc::no_space,
@@ -154,9 +152,8 @@ Task<bool> HybridDisk::write_some_notes() {
   while (!pending_notes_.empty() && written.size() < kNotesAtOnce && local_usable() && room) {
     const log::Entry note = pending_notes_.back();
     const Lba lba(note.lba);
-    const bool covered = local_index_.any_in(lba, note.count) ||
-                         local_extents_.find(lba, note.count).run < note.count ||
-                         local_extents_.find(lba, note.count).found;
+    const bool covered =
+        local_index_.any_in(lba, note.count) || local_extents_.any_in(lba, note.count);
     // Behind a write that is on its way into the pool's log the note would hide it, too.
     const bool busy = under_way(lba, note.count, false);
     if (busy && !covered && note.count == 1) {

@@ -101,7 +101,8 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
       if (stale || Seq(entry.seq) <= disk_.void_seq_) {
         disk_.local_index_.erase(lba);
         disk_.local_extents_.erase(lba, 1);
-        if (stale) note_stale(lba);
+        // The pool holds an old version of the block and nothing later that says so.
+        if (stale) disk_.note_stale_later(lba, 1, disk_.next_seq_ - 1);
         continue;
       }
       disk_.local_index_.set(lba, address + i);
@@ -133,21 +134,6 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
                                      [&](Lba from, uint64_t count, const ExtentMap::Range& range) {
                                        if (range.seq > seq) disk_.local_extents_.erase(from, count);
                                      });
-  }
-
-  /// The pool holds an old version of the block and nothing later that says so.
-  void note_stale(Lba lba) {
-    auto& notes = disk_.pending_notes_;
-    if (!notes.empty() && notes.back().lba + notes.back().count == lba.value) {
-      ++notes.back().count;
-      return;
-    }
-    log::Entry note{};
-    note.seq = (disk_.next_seq_ - 1).value;
-    note.lba = lba.value;
-    note.count = 1;
-    note.kind = log::EntryKind::invalidate;
-    notes.push_back(note);
   }
 
   HybridDisk& disk_;

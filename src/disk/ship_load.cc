@@ -106,10 +106,8 @@ void HybridDisk::take_gaps(ShipBatch& batch) {
   while (!gaps_.empty() && gaps_.front().after <= done) {
     const Gap gap = gaps_.front();
     gaps_.pop_front();
-    log::Entry& entry = batch.items.emplace_back().append.entry;
-    entry.seq = gap.first.value;
-    entry.count = gap.count;
-    entry.kind = log::EntryKind::empty;
+    batch.items.emplace_back().append.entry =
+        log::make_entry(log::EntryKind::empty, Lba(0), gap.count, gap.first);
     batch.last_seq = std::max(batch.last_seq, gap.first + (gap.count - 1));
   }
 }

@@ -221,9 +221,7 @@ Task<bool> HybridDisk::append_ship_batch(ShipBatch& batch) {
 Task<bool> HybridDisk::finish_admitted(ShipBatch& batch) {
   for (size_t i = batch.finished; i < batch.admitted; ++i)
     co_await cloud_stream_->completed(batch.items[i].append);
-  IoStatus status = cloud_stream_->failure();
-  if (status == IoStatus::ok && !planted(Planted::skip_cloud_flush))
-    status = co_await cloud_stream_->flush();
+  const IoStatus status = co_await make_cloud_log_durable();
   if (status != IoStatus::ok) {
     on_cloud_status(status);
     co_return false;

@@ -43,10 +43,10 @@ constexpr uint64_t kWasteTimes = 2;
 }  // namespace
 
 /// The tier for a write; `own` is its ticket, if it is in the list. It counts as under way there.
-DispatchTicket HybridDisk::choose_write_tier(const log::Entry& entry, const Ticket* own) {
-  const uint64_t blocks = log::has_data(entry.kind) ? entry.count : 0;
+DispatchTicket HybridDisk::choose_write_tier(const log::Append& write, const Ticket* own) {
+  const uint64_t blocks = write.data_blocks();
   const bool choice = dispatch_ != nullptr && blocks > 0 &&
-                      may_write_early(Lba(entry.lba), entry.count) &&
+                      may_write_early(Lba(write.entry.lba), blocks) &&
                       (own == nullptr || !beside_others(*own));
   if (!choice) return begin_io(IoKind::write, blocks, Tier::local);
   if (pool_log_stalls() && !dispatch_->silent(Tier::cloud, reactor_.now()))
@@ -81,12 +81,9 @@ bool HybridDisk::may_write_early(Lba lba, uint64_t count) const {
 
 /// Since when the oldest write is on its way into the pool's log; INT64_MAX: none is.
 TimeNs HybridDisk::entering_since_ns() const {
-  TimeNs since_ns = INT64_MAX;
-  (void)pending_seqs_.any_of([&](const PendingSeq& pending) {
-    if (!pending.direct) since_ns = pending.since_ns;
-    return !pending.direct;
-  });
-  return since_ns;
+  const PendingSeq* oldest =
+      pending_seqs_.find_if([](const PendingSeq& pending) { return !pending.direct; });
+  return oldest == nullptr ? INT64_MAX : oldest->since_ns;
 }
 
 /// Has the oldest write in the pool's log taken longer than the cloud would for this one? The log's
@@ -116,11 +113,7 @@ uint64_t HybridDisk::segments_to_ship() const {
 /// take-over cuts off what replaced it (gather_apply_work()).
 bool HybridDisk::cloud_log_is_newest(Lba lba, uint64_t count) const {
   if (planted(Planted::early_over_unshipped)) return true;
-  const auto free_of = [&](const ExtentMap& extents) {
-    const auto hit = extents.find(lba, count);
-    return !hit.found && hit.run >= count;
-  };
-  if (!free_of(local_extents_) || !free_of(cloud_extents_)) return false;
+  if (local_extents_.any_in(lba, count) || cloud_extents_.any_in(lba, count)) return false;
   for (uint64_t i = 0; i < count; ++i) {
     const uint64_t local = local_index_.find(lba + i);
     if (local != BlockIndex::kNone && !is_shipped(local)) return false;
@@ -140,7 +133,7 @@ std::shared_ptr<HybridDisk::EarlyWrite> HybridDisk::start_early_write(const log:
   early->pending.lba = Lba(write.entry.lba);
   early->pending.count = write.entry.count;
   early->pending.direct = early->pending.in_cloud_log = true;
-  const bool admitted = cloud_stream_->admit(early->append, kEarlyReserve + segments_to_ship());
+  const bool admitted = cloud_stream_->admit(early->append, kEarlyReserve);
   LATTE_CHECK(admitted);
   take_seq(early->pending);
   ++background_tasks_;
@@ -149,7 +142,8 @@ std::shared_ptr<HybridDisk::EarlyWrite> HybridDisk::start_early_write(const log:
 }
 
 Task<void> HybridDisk::run_early_write(std::shared_ptr<EarlyWrite> write) {
-  const IoStatus status = co_await completed_in_cloud(write->append);
+  co_await cloud_stream_->completed(write->append);
+  const IoStatus status = co_await make_cloud_log_durable();
   end_io(write->timed, status);
   if (status == IoStatus::ok)
     finish_early_write(*write);
@@ -211,14 +205,12 @@ void HybridDisk::note_stale_later(Lba lba, uint64_t count, Seq seq) {
     const bool follows = last.lba + last.count == lba.value;
     if (follows) last.count += count;
     const bool covers = last.lba <= lba.value && lba.value + count <= last.lba + last.count;
-    if (covers) last.seq = std::max(last.seq, seq.value);
-    if (covers) return;
+    if (covers) {
+      last.seq = std::max(last.seq, seq.value);
+      return;
+    }
   }
-  log::Entry& note = pending_notes_.emplace_back();
-  note.seq = seq.value;
-  note.lba = lba.value;
-  note.count = count;
-  note.kind = log::EntryKind::invalidate;
+  pending_notes_.push_back(log::make_entry(log::EntryKind::invalidate, lba, count, seq));
 }
 
 }  // namespace latte

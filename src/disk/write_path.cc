@@ -18,15 +18,6 @@ constexpr TimeNs kCloudAwayNs = kSecond;
 /// A paced writer looks so often whether the disk is being stopped.
 constexpr TimeNs kPaceStepNs = 50 * kMillisecond;
 
-log::Entry make_entry(log::EntryKind kind, Lba lba, uint64_t count, Seq seq) {
-  log::Entry entry{};
-  entry.seq = seq.value;
-  entry.lba = lba.value;
-  entry.count = count;
-  entry.kind = kind;
-  return entry;
-}
-
 }  // namespace
 
 Task<void> HybridDisk::acquire(Ticket& ticket) {
@@ -212,11 +203,11 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
     }
     if (tier == Tier::local && context.local_has_room) {
       log::Append append;
-      append.entry = make_entry(kind, lba, count, next_seq_);
+      append.entry = log::make_entry(kind, lba, count, next_seq_);
       append.data = data;
-      const DispatchTicket timed =
-          early == nullptr ? choose_write_tier(append.entry, own_ticket ? &ticket : nullptr)
-                           : begin_io(IoKind::write, blocks, Tier::local);
+      const DispatchTicket timed = early == nullptr
+                                       ? choose_write_tier(append, own_ticket ? &ticket : nullptr)
+                                       : begin_io(IoKind::write, blocks, Tier::local);
       if (timed.tier == Tier::cloud) {
         if (own_ticket) make_exclusive(ticket);
         early = start_early_write(append, timed);
@@ -261,7 +252,7 @@ Task<IoStatus> HybridDisk::write_piece(Lba lba, uint64_t count, const std::byte*
 Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte* data,
                                         log::EntryKind kind, PendingSeq& pending, bool with_note) {
   log::Append append;
-  append.entry = make_entry(kind, lba, count, pending.seq);
+  append.entry = log::make_entry(kind, lba, count, pending.seq);
   append.data = data;
   // A write redirected from a failed pool waits for what is older: in the pool's log, or redirected
   // too.
@@ -275,8 +266,9 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   if (admitted) {
     pending.in_cloud_log = true;
     cloud_progress_.notify_all();  // the next one's turn
+    co_await cloud_stream_->completed(append);
   }
-  const IoStatus status = admitted ? co_await completed_in_cloud(append) : cloud_stream_->failure();
+  const IoStatus status = co_await make_cloud_log_durable();
   if (status != IoStatus::ok) {
     on_cloud_status(status);
     co_return status;
@@ -291,23 +283,22 @@ Task<IoStatus> HybridDisk::write_direct(Lba lba, uint64_t count, const std::byte
   if (with_note && local_usable() && !planted(Planted::lost_invalidation)) {
     log::Append note;
     // The pool's log may have later writes by now: its seqs don't go back.
-    note.entry = make_entry(log::EntryKind::invalidate, lba, count, next_seq_ - 1);
+    note.entry = log::make_entry(log::EntryKind::invalidate, lba, count, next_seq_ - 1);
     note.cause = log::WriteCause::metadata;
     if (local_->admit(note, 0)) {
       co_await local_->completed(note);
       if (note.status != IoStatus::ok) on_local_failure(note.status);
     } else {
-      pending_notes_.push_back(note.entry);
+      note_stale_later(lba, count, pending.seq);
     }
   }
   apply_work_.notify_all();
   co_return IoStatus::ok;
 }
 
-/// Waits until an append that was admitted to the cloud log is durable. For what goes there
-/// directly acknowledged means that: the pool has no copy that would survive this process.
-Task<IoStatus> HybridDisk::completed_in_cloud(log::Append& append) {
-  co_await cloud_stream_->completed(append);
+/// What the cloud log has completed. What goes there directly is acknowledged only then: the pool
+/// has no copy of it that would survive this process.
+Task<IoStatus> HybridDisk::make_cloud_log_durable() {
   const IoStatus status = cloud_stream_->failure();
   if (status != IoStatus::ok || planted(Planted::skip_cloud_flush)) co_return status;
   co_return co_await cloud_stream_->flush_completed();

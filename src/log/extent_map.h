@@ -40,6 +40,11 @@ class ExtentMap {
 
   /// Looks at `lba`; `limit` bounds Hit::run.
   Hit find(Lba lba, uint64_t limit) const;
+  /// Is there a range in [lba, lba + count)?
+  bool any_in(Lba lba, uint64_t count) const {
+    const Hit hit = find(lba, count);
+    return hit.found || hit.run < count;
+  }
   /// Makes [lba, lba + count) one range, replacing what was there.
   void set(Lba lba, uint64_t count, ExtentKind kind, Seq seq);
   /// Likewise, but leaves alone the parts whose range has a higher seq.

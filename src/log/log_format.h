@@ -156,6 +156,10 @@ struct Entry {
 };
 static_assert(sizeof(Entry) == 32);
 
+constexpr Entry make_entry(EntryKind kind, Lba lba, uint64_t count, Seq seq) {
+  return {seq.value, lba.value, count, kind, 0, {}};
+}
+
 /// Entry::flags: the write goes on in a later entry of the same seq; until that one is there, the
 /// seq does not count as complete.
 inline constexpr uint8_t kMorePieces = 1;

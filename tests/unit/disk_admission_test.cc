@@ -29,7 +29,6 @@ class ColdDisk : public DiskRig {
   }
   static int value(uint64_t block) { return static_cast<int>(block + 1); }
 
-  DiskStats stats() { return host().stats().disks.front(); }
   void settle() { (void)world().run_for(kSecond); }
   void read_all() {
     for (uint64_t i = 0; i < kBlocks; ++i) EXPECT_EQ(read(i * kB, kB), filled(kB, value(i)));

@@ -10,24 +10,17 @@ namespace {
 constexpr uint64_t kB = kBlockBytes;
 constexpr uint64_t kBlocks = 64;
 
-DiskOptions dispatching(DispatchMode mode) {
-  DiskOptions options = DiskRig::defaults();
-  options.dispatch = {mode, DispatchTrainer::Runs::in_end};
-  return options;
-}
-
 int value(uint64_t block) { return static_cast<int>(block + 1); }
 
 /// A disk whose blocks hold their number plus one; pool and cloud have all of them.
 class DispatchRig : public DiskRig {
  public:
-  explicit DispatchRig(DispatchMode mode) : DiskRig(dispatching(mode)) {
+  explicit DispatchRig(DispatchMode mode) : DiskRig(dispatching(defaults(), mode)) {
     for (uint64_t i = 0; i < kBlocks; ++i)
       EXPECT_EQ(write(i * kB, filled(kB, value(i))), IoStatus::ok);
     (void)world().run_for(5 * kSecond);
     EXPECT_EQ(stats().dirty_bytes, 0u);
   }
-  DiskStats stats() { return host().stats().disks.front(); }
   /// Reads block after block; the longest time one took.
   TimeNs read_many(uint64_t reads) {
     TimeNs longest_ns = 0;

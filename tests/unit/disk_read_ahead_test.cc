@@ -34,7 +34,6 @@ class StreamDisk : public DiskRig {
     move_to_another_host(*this);
   }
   static Bytes block(uint64_t number) { return filled(kB, static_cast<int>(number % 251)); }
-  DiskStats stats() { return host().stats().disks.front(); }
   uint64_t cloud_requests() { return stats().cloud_meter.total().requests; }
   void read_up_to(uint64_t end) {
     for (; at_ < end; ++at_) ASSERT_EQ(read(at_ * kB, kB), block(at_)) << at_;

@@ -77,7 +77,6 @@ class StagedDisk : public DiskRig {
     move_to_another_host(*this);
   }
   static Bytes block(uint64_t number) { return filled(kB, static_cast<int>(number + 1)); }
-  DiskStats stats() { return host().stats().disks.front(); }
   uint64_t misses() { return stats().read_miss_blocks; }
   void settle() { (void)world().run_for(kSecond); }
   void expect(uint64_t number) { ASSERT_EQ(read(number * kB, kB), block(number)) << number; }

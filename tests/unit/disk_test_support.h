@@ -55,6 +55,12 @@ inline Bytes filled(size_t length, int value) {
   return Bytes(length, static_cast<std::byte>(value));
 }
 
+/// Options of a disk whose dispatcher trains in virtual time.
+inline DiskOptions dispatching(DiskOptions options, DispatchMode mode) {
+  options.dispatch = {mode, DispatchTrainer::Runs::in_end};
+  return options;
+}
+
 /// A host with a drive and one disk, whose cloud outlives it.
 class DiskRig {
  public:
@@ -89,6 +95,7 @@ class DiskRig {
   Host& host() { return *host_; }
   HybridDisk& disk() { return *disk_; }
   const DiskOptions& options() const { return options_; }
+  DiskStats stats() { return host().stats().disks.front(); }
 
   template <typename T>
   T run(Task<T> task) {

@@ -12,20 +12,14 @@ namespace {
 constexpr uint64_t kB = kBlockBytes;
 constexpr uint64_t kBlocks = 64;
 
-DiskOptions dispatching(DispatchMode mode) {
-  DiskOptions options = DiskRig::defaults();
-  options.dispatch = {mode, DispatchTrainer::Runs::in_end};
-  return options;
-}
-
 /// A disk whose blocks hold 1, and so does the cloud.
 class WriteRig : public DiskRig {
  public:
-  explicit WriteRig(DispatchMode mode, uint64_t seed = 1) : DiskRig(dispatching(mode), seed) {
+  explicit WriteRig(DispatchMode mode, uint64_t seed = 1)
+      : DiskRig(dispatching(defaults(), mode), seed) {
     write_all(1);
   }
 
-  DiskStats stats() { return host().stats().disks.front(); }
   uint64_t early_blocks() { return stats().early_blocks; }
   void settle() { (void)world().run_for(3 * kSecond); }
   /// Each block in turn, and waits until the cloud has them; the longest time one took.
