@@ -6,12 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/reserved_cores.h"
 #include "base/result.h"
 
 namespace latte {
-
-/// Cores are numbered below this (the kernel's CPU_SETSIZE).
-inline constexpr unsigned kMaxCores = 1024;
 
 /// Reads a list as the kernel writes it: "0-3,8". Errors: invalid.
 Result<std::vector<unsigned>> parse_core_list(std::string_view text);

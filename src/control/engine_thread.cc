@@ -17,6 +17,7 @@ Result<std::unique_ptr<EngineThread>> EngineThread::start(Options options) {
   if (!reactor) return reactor.error();
   std::unique_ptr<EngineThread> engine(new EngineThread(reactor.take(), options.name));
   if (options.cores.empty()) return engine;
+  reserve_cores(options.cores);
   cpu_set_t only;
   CPU_ZERO(&only);
   std::string names;

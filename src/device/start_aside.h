@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/reserved_cores.h"
 #include "runtime/reactor.h"
 #include "runtime/task.h"
 
@@ -19,7 +20,11 @@ namespace latte {
 
 template <typename Function>
 auto start_aside(Function function) -> std::future<std::invoke_result_t<Function&>> {
-  std::packaged_task<std::invoke_result_t<Function&>()> task(std::move(function));
+  std::packaged_task<std::invoke_result_t<Function&>()> task(
+      [function = std::move(function)]() mutable {
+        keep_off_reserved_cores();
+        return function();
+      });
   auto result = task.get_future();
   std::thread(std::move(task)).detach();
   return result;
