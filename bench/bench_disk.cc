@@ -20,6 +20,7 @@ BenchDisk::BenchDisk(UringReactor& reactor, BlockDevice& pool, Options options)
   disk_options_.size_bytes = options_.size_bytes;
   disk_options_.max_lag_ns = kNoLagLimit;
   disk_options_.cloud_limits = options_.cloud_limits;
+  disk_options_.dispatch.mode = options_.dispatcher;
 }
 
 void BenchDisk::open_cloud() {

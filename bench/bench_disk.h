@@ -30,6 +30,7 @@ class BenchDisk {
     uint64_t size_bytes = 0;
     uint64_t cloud_log_bytes = 0;
     CloudLimits cloud_limits{};
+    DispatchMode dispatcher = DispatchMode::local;
   };
 
   /// `pool` outlives the disk.

@@ -37,6 +37,7 @@
 #include "device/cloud_meter.h"
 #include "device/cloud_snapshots.h"
 #include "device/cloud_volume.h"
+#include "device/credit_bucket.h"
 #include "device/metered_device.h"
 #include "device/retrying_device.h"
 #include "disk/host.h"
@@ -181,13 +182,20 @@ class HybridDisk final : public BlockDevice,
   struct Copy;
   struct Race;      // race.h
   struct TierRead;  // read_dispatch.cc
-  DispatchTicket choose_tier(IoKind kind, uint64_t blocks);
+  DispatchIo io_now(IoKind kind, uint64_t blocks) const;
   DispatchTicket begin_io(IoKind kind, uint64_t blocks, Tier tier);
   void end_io(const DispatchTicket& ticket, IoStatus status);
   bool both_have(const Run& local, Run& cloud) const;
-  Task<IoStatus> read_dispatched(Run run, std::span<std::byte> out, Keep keep);
+  /// A read of blocks that are in the pool, by the tier of the ticket's.
+  struct PoolRead {
+    DispatchTicket ticket;
+    Run cloud;          ///< where the cloud has them, if the ticket names it
+    bool race = false;  ///< the cloud is asked, or may be
+  };
+  PoolRead begin_pool_read(const Run& local);
+  Task<IoStatus> read_raced(Run local, PoolRead read, std::span<std::byte> out, Keep keep);
   Task<bool> read_first_tier(Run local, Run cloud, DispatchTicket ticket, std::span<std::byte> out);
-  bool may_hedge(uint64_t blocks) const;
+  bool may_hedge(uint64_t blocks);
   TimeNs cloud_patience_ns(IoKind kind) const;
   TimeNs pool_patience_ns() const;
   std::shared_ptr<TierRead> start_other_read(std::shared_ptr<Race> race, Tier first, Run local);
@@ -484,9 +492,12 @@ class HybridDisk final : public BlockDevice,
   ExtentMap cloud_extents_;
 
   PreferLocal policy_;
-  uint64_t dispatched_bytes_ = 0;          // held by reads of the cloud of what the pool has
-  float hedges_saved_ = 512;               // hedged reads that may be begun now
-  uint64_t pool_read_bytes_ = 0;           // and by reads of the pool that may be hedged
+  uint64_t dispatched_bytes_ = 0;  // held by reads of the cloud of what the pool has
+  float hedges_saved_ = 512;       // hedged reads that may be begun now
+  uint64_t pool_read_bytes_ = 0;   // and by reads of the pool that may be hedged
+  uint32_t guarded_reads_ = 0;     // of the pool that may be, since it was seen to stall
+  /// Reads of the pool that may be although it was not: 0.3 us of a core each.
+  CreditBucket hedgeable_{{32'000, 0, 0}, 0};
   uint64_t early_bytes_ = 0;               // and by early writes
   uint64_t entering_blocks_ = 0;           // of writes on their way into the pool's log
   uint64_t early_written_bytes_ = 0;       // since a batch was shipped

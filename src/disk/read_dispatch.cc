@@ -8,6 +8,8 @@
 //    asked as well, and the first answer with the right checksums counts (hedged requests: Dean and
 //    Barroso, "The Tail at Scale", 2013). Both go into memory of our own; the later one tells only
 //    how long it took. So neither a cloud nor a drive that hangs holds a reader up for long.
+//    That costs a copy, so where the pool was not seen to stall it is done for so many reads a
+//    second only.
 //
 // Limits: kMaxWaitNs until the other is asked; kMaxDispatchedBytes and kMaxPoolReadBytes of memory.
 #include <algorithm>
@@ -15,6 +17,7 @@
 
 #include "base/planted.h"
 #include "disk/race.h"
+#include "runtime/frame_pool.h"
 
 namespace latte {
 namespace {
@@ -32,6 +35,10 @@ constexpr float kCloudTimes = 2;
 constexpr TimeNs kMinHedgeNs = 500 * kMicrosecond;
 /// Larger reads are not hedged: copying them out of our memory would cost more than stalls do.
 constexpr uint64_t kMaxHedgedBlocks = 4;
+/// So many reads of the pool may be after one that was slow enough to be: all of them on a drive
+/// that stalls one read in so many.
+constexpr uint32_t kGuardsPerStall = 1024;
+constexpr uint32_t kMostGuards = 1u << 20;
 /// One read in so many may be hedged, and so many in a row: where both tiers are at their limit,
 /// asking twice makes both slower.
 constexpr float kHedgeShare = 1.0f / 32;
@@ -67,19 +74,24 @@ struct HybridDisk::TierRead {
   bool done = false;
 };
 
-/// The tier for an I/O that has the choice. REQUIRES a dispatcher.
-DispatchTicket HybridDisk::choose_tier(IoKind kind, uint64_t blocks) {
-  return dispatch_->choose({reactor_.now(), kind, static_cast<uint32_t>(blocks * kBlockBytes)});
+DispatchIo HybridDisk::io_now(IoKind kind, uint64_t blocks) const {
+  return {reactor_.turn_time(), kind, static_cast<uint32_t>(blocks * kBlockBytes)};
 }
 
 /// The dispatcher, if there is one, gets to know of an I/O that has no choice.
 DispatchTicket HybridDisk::begin_io(IoKind kind, uint64_t blocks, Tier tier) {
   if (dispatch_ == nullptr) return {};
-  return dispatch_->note({reactor_.now(), kind, static_cast<uint32_t>(blocks * kBlockBytes)}, tier);
+  return dispatch_->note(io_now(kind, blocks), tier);
 }
 
 void HybridDisk::end_io(const DispatchTicket& ticket, IoStatus status) {
-  if (dispatch_ != nullptr) dispatch_->end(ticket, reactor_.now(), status == IoStatus::ok);
+  if (dispatch_ == nullptr) return;
+  const TimeNs now_ns = reactor_.turn_time();
+  dispatch_->end(ticket, now_ns, status == IoStatus::ok);
+  const bool of_pool = ticket.tier == Tier::local && ticket.io.kind == IoKind::read;
+  if (of_pool && now_ns - ticket.io.now_ns >= kMinHedgeNs &&
+      now_ns - ticket.io.now_ns >= pool_patience_ns())
+    guarded_reads_ = std::min(guarded_reads_ + kGuardsPerStall, kMostGuards);
 }
 
 /// Could the cloud answer for these blocks of the pool in one request? `cloud` gets where.
@@ -95,32 +107,35 @@ bool HybridDisk::both_have(const Run& local, Run& cloud) const {
   return stored && cloud.count == local.count;
 }
 
-/// Reads blocks that are in the pool from whichever tier is to be sooner.
-Task<IoStatus> HybridDisk::read_dispatched(Run run, std::span<std::byte> out, Keep keep) {
-  // Keeps the checksums, and the blocks themselves in case the cloud fails.
-  const log::SegmentSpace::Pin pin(pool_.space(), pool_.space().segment_of(run.address));
-  Run cloud;
-  const bool choice = both_have(run, cloud);
+/// Which tier is to read these blocks of the pool.
+HybridDisk::PoolRead HybridDisk::begin_pool_read(const Run& local) {
+  PoolRead read;
+  if (dispatch_ == nullptr) return read;
+  const DispatchIo io = io_now(IoKind::read, local.count);
+  const auto obvious = dispatch_->choose_obvious(io, reactor_.turn_length());
+  const bool choice = obvious || both_have(local, read.cloud);
   if (choice) hedges_saved_ = std::min(hedges_saved_ + kHedgeShare, kMostHedges);
-  DispatchTicket ticket;
-  if (choice)
-    ticket = choose_tier(IoKind::read, run.count);
+  if (obvious)
+    read.ticket = *obvious;
   else
-    ticket = begin_io(IoKind::read, run.count, Tier::local);
-  const bool to_race = choice && (ticket.tier == Tier::cloud || may_hedge(run.count));
-  if (to_race) {
-    const bool served = co_await read_first_tier(run, cloud, ticket, out);
-    if (served) co_return IoStatus::ok;
-    ticket = begin_io(IoKind::read, run.count, Tier::local);
-  }
-  const IoStatus status = co_await read_local(run, out, keep);
-  end_io(ticket, status);
-  co_return status;
+    read.ticket = choice ? dispatch_->choose(io) : dispatch_->note(io, Tier::local);
+  read.race = choice && (read.ticket.tier == Tier::cloud || may_hedge(local.count));
+  return read;
 }
 
-bool HybridDisk::may_hedge(uint64_t blocks) const {
-  return blocks <= kMaxHedgedBlocks && dispatch_->usual_us(Tier::cloud, IoKind::read) > 0 &&
-         pool_read_bytes_ + blocks * kBlockBytes <= kMaxPoolReadBytes;
+/// Is a read of the pool worth memory of ours, so that the cloud can answer instead?
+bool HybridDisk::may_hedge(uint64_t blocks) {
+  if (blocks > kMaxHedgedBlocks || dispatch_->usual_us(Tier::cloud, IoKind::read) == 0 ||
+      pool_read_bytes_ + blocks * kBlockBytes > kMaxPoolReadBytes)
+    return false;
+  if (guarded_reads_ > 0) {
+    --guarded_reads_;
+    return true;
+  }
+  const TimeNs now_ns = reactor_.turn_time();
+  if (hedgeable_.free_at() > now_ns) return false;
+  hedgeable_.charge(1, now_ns);
+  return true;
 }
 
 /// How long the cloud is waited for before the pool is asked as well.
@@ -136,11 +151,24 @@ TimeNs HybridDisk::pool_patience_ns() const {
   return std::clamp(static_cast<TimeNs>(wait_us * 1e3f), kMinHedgeNs, kMaxWaitNs);
 }
 
-/// Reads what both tiers have from the one that the ticket names, and from the other as well if
-/// that takes long. False if the pool is to be read as if there were no choice.
+/// Reads blocks of the pool from the tier that the ticket names, and from the other as well if that
+/// takes long.
+Task<IoStatus> HybridDisk::read_raced(Run local, PoolRead read, std::span<std::byte> out,
+                                      Keep keep) {
+  // Keeps the checksums, and the blocks themselves in case the cloud fails.
+  const log::SegmentSpace::Pin pin(pool_.space(), pool_.space().segment_of(local.address));
+  const bool served = co_await read_first_tier(local, read.cloud, read.ticket, out);
+  if (served) co_return IoStatus::ok;
+  const DispatchTicket ticket = begin_io(IoKind::read, local.count, Tier::local);
+  const IoStatus status = co_await read_local(local, out, keep);
+  end_io(ticket, status);
+  co_return status;
+}
+
+/// False if the pool is to be read as if there were no choice.
 Task<bool> HybridDisk::read_first_tier(Run local, Run cloud, DispatchTicket ticket,
                                        std::span<std::byte> out) {
-  const auto race = std::make_shared<Race>();
+  const auto race = make_pooled<Race>();
   const Tier tier = ticket.tier;
   const auto first = start_tier_read(race, tier == Tier::cloud ? cloud : local, ticket);
   const TimeNs due_ns =
@@ -179,8 +207,8 @@ std::shared_ptr<HybridDisk::TierRead> HybridDisk::start_other_read(std::shared_p
 std::shared_ptr<HybridDisk::TierRead> HybridDisk::start_tier_read(std::shared_ptr<Race> race,
                                                                   Run run, DispatchTicket ticket) {
   const bool from_pool = run.source == Run::Source::local;
-  auto read = std::make_shared<TierRead>(std::move(race), run, ticket,
-                                         from_pool ? pool_read_bytes_ : dispatched_bytes_);
+  auto read = make_pooled<TierRead>(std::move(race), run, ticket,
+                                    from_pool ? pool_read_bytes_ : dispatched_bytes_);
   log::SegmentSpace* space = from_pool                              ? &pool_.space()
                              : run.source == Run::Source::cloud_log ? cloud_space_.get()
                                                                     : nullptr;

@@ -106,9 +106,13 @@ Task<IoStatus> HybridDisk::read_in_order(Lba lba, std::span<std::byte> out, Keep
 
 Task<IoStatus> HybridDisk::read_run(Run run, std::span<std::byte> out, Keep keep) {
   switch (run.source) {
-    case Run::Source::local:
-      if (dispatch_ != nullptr) co_return co_await read_dispatched(run, out, keep);
-      co_return co_await read_local(run, out, keep);
+    case Run::Source::local: {
+      const PoolRead read = begin_pool_read(run);
+      if (read.race) co_return co_await read_raced(run, read, out, keep);
+      const IoStatus status = co_await read_local(run, out, keep);
+      end_io(read.ticket, status);
+      co_return status;
+    }
     case Run::Source::zero:
       std::memset(out.data(), 0, out.size());
       co_return IoStatus::ok;

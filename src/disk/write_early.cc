@@ -51,7 +51,9 @@ DispatchTicket HybridDisk::choose_write_tier(const log::Append& write, const Tic
   if (!choice) return begin_io(IoKind::write, blocks, Tier::local);
   if (pool_log_stalls() && !dispatch_->silent(Tier::cloud, reactor_.now()))
     return begin_io(IoKind::write, blocks, Tier::cloud);
-  return choose_tier(IoKind::write, blocks);
+  const DispatchIo io = io_now(IoKind::write, blocks);
+  if (dispatch_->reactor_bound(io, reactor_.turn_length())) return dispatch_->note(io, Tier::local);
+  return dispatch_->choose(io);
 }
 
 /// Does another write that is under way overlap this one?

@@ -15,6 +15,10 @@ uint32_t depth(const TierQueue& queue) { return queue.count[0] + queue.count[1];
 
 }  // namespace
 
+float expected_wait_us(const TierQueue& queue, IoKind kind) {
+  return static_cast<float>(depth(queue) + 1) * queue.wait_us[static_cast<size_t>(kind)];
+}
+
 Tier choose_local(const DispatchState& state, const DispatchIo& io) {
   (void)state, (void)io;
   return Tier::local;
@@ -44,8 +48,7 @@ Tier choose_outstanding_bytes(const DispatchState& state, const DispatchIo& io) 
 
 Tier choose_shortest_wait(const DispatchState& state, const DispatchIo& io) {
   return lower(state, [&](const DispatchState& of, Tier tier) {
-    const TierQueue& queue = of.queue(tier);
-    return static_cast<float>(depth(queue) + 1) * queue.wait_us[static_cast<size_t>(io.kind)];
+    return expected_wait_us(of.queue(tier), io.kind);
   });
 }
 

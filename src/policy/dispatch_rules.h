@@ -9,6 +9,9 @@
 
 namespace latte {
 
+/// Depth x latency per depth: what one more I/O of `kind` may take, in us; 0: none has completed.
+float expected_wait_us(const TierQueue& queue, IoKind kind);
+
 struct DispatchRule {
   std::string_view name;
   Tier (*choose)(const DispatchState& state, const DispatchIo& io);

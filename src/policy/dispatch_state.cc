@@ -1,7 +1,6 @@
 #include "policy/dispatch_state.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/check.h"
 #include "policy/fast_log.h"
@@ -48,7 +47,7 @@ uint32_t DispatchState::note_submission(Tier tier, const DispatchIo& io) {
   if (queue.tracked[kind] == kMaxTracked) return kUntracked;
   const uint32_t ticket = (ring.head + queue.tracked[kind]) % kMaxTracked;
   ++queue.tracked[kind];
-  ring.slots[ticket] = {io.now_ns, fast_log2(1 + static_cast<float>(depth)), false};
+  ring.slots[ticket] = {io.now_ns, 1 + static_cast<float>(depth), false};
   if (queue.tracked[kind] == 1) queue.oldest_ns[kind] = io.now_ns;
   return ticket;
 }
@@ -81,10 +80,10 @@ void DispatchState::learn(Tier tier, const DispatchIo& io, const Slot& slot, Tim
   const float latency_log2 = fast_log2(latency_us);
   push(history.latency_log2, latency_log2);
   push(history.size_log2, fast_log2(static_cast<float>(std::max(io.bytes, 1u)) / 1024));
-  push(history.depth_log2, slot.depth_log2);
+  push(history.depth_log2, fast_log2(slot.depth));
   follow(history.slow_latency_us, latency_us, kSlowPart);
   follow_down(queue.fast_latency_us[kind], latency_us);
-  follow_down(queue.wait_us[kind], latency_us / std::exp2(slot.depth_log2));
+  follow_down(queue.wait_us[kind], latency_us / slot.depth);
 }
 
 }  // namespace latte

@@ -90,7 +90,7 @@ class DispatchState {
  private:
   struct Slot {
     TimeNs submitted_ns = 0;
-    float depth_log2 = 0;
+    float depth = 0;  ///< with itself
     bool done = false;
   };
   // Slots of one kind on one tier in order of submission; the first is the oldest under way.

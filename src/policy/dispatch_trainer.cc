@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/reserved_cores.h"
 #include "policy/fast_log.h"
 
 namespace latte {
@@ -30,16 +31,28 @@ DispatchTicket DispatchTrainer::begin(const DispatchIo& io) {
   DispatchTicket ticket = dispatcher_.begin(io);
   const bool rare = ticket.reason == Reason::exploration || ticket.reason == Reason::rule_check ||
                     ticket.reason == Reason::model_check;
-  if (rare || ++since_sample_ >= kSampleEvery) remember(ticket);
+  if (rare || ++since_sample_ >= kSampleEvery) {
+    since_sample_ = 0;
+    remember(ticket, dispatcher_.last_inputs());
+  }
+  return ticket;
+}
+
+DispatchTicket DispatchTrainer::begin_obvious(const DispatchIo& io) {
+  if (++since_obvious_ < kSampleObviousEvery) return dispatcher_.begin_on(io, Tier::local);
+  since_obvious_ = 0;
+  SvmInputs inputs;
+  make_svm_inputs(dispatcher_.state(), io, inputs);
+  DispatchTicket ticket = dispatcher_.begin_on(io, Tier::local);
+  remember(ticket, inputs);
   return ticket;
 }
 
 /// Takes the next place; what an I/O that is still under way left there is forgotten.
-void DispatchTrainer::remember(DispatchTicket& ticket) {
-  since_sample_ = 0;
+void DispatchTrainer::remember(DispatchTicket& ticket, const SvmInputs& inputs) {
   if (++last_sample_ == 0) ++last_sample_;
   ticket.sample = last_sample_;
-  pending_[last_sample_ % kPending] = {dispatcher_.last_inputs(), last_sample_};
+  pending_[last_sample_ % kPending] = {inputs, last_sample_};
 }
 
 void DispatchTrainer::end(const DispatchTicket& ticket, TimeNs now_ns, bool ok) {
@@ -50,10 +63,10 @@ void DispatchTrainer::end(const DispatchTicket& ticket, TimeNs now_ns, bool ok) 
   DriftTest& drift = drift_[static_cast<size_t>(ticket.tier)][static_cast<size_t>(ticket.io.kind)];
   drifted_ |= drift.add(latency_log2);
   if (ticket.sample != 0 && pending_[ticket.sample % kPending].number == ticket.sample)
-    hand_over(ticket, latency_log2);
+    hand_over(ticket, now_ns, latency_log2);
 }
 
-void DispatchTrainer::hand_over(const DispatchTicket& ticket, float latency_log2) {
+void DispatchTrainer::hand_over(const DispatchTicket& ticket, TimeNs now_ns, float latency_log2) {
   const uint64_t written = written_.load(std::memory_order_relaxed);
   if (written - taken_.load(std::memory_order_acquire) == kRing) return;
   ring_[written % kRing] = {pending_[ticket.sample % kPending].inputs, latency_log2, ticket.io.kind,
@@ -61,7 +74,9 @@ void DispatchTrainer::hand_over(const DispatchTicket& ticket, float latency_log2
   written_.store(written + 1, std::memory_order_release);
   ++new_outcomes_;
   const bool useless = !dispatcher_.trained() || !dispatcher_.trusted(ticket.io.kind);
-  if (new_outcomes_ >= kLeastNew && (drifted_ || useless)) {
+  const bool enough = new_outcomes_ >= kLeastNew && now_ns >= next_training_ns_;
+  if (enough && (drifted_ || useless)) {
+    next_training_ns_ = now_ns + kBetweenNs;
     new_outcomes_ = 0;
     drifted_ = false;
     training_wanted_.store(true, std::memory_order_relaxed);
@@ -83,6 +98,7 @@ void DispatchTrainer::wake() {
 void DispatchTrainer::run(const std::stop_token& stop) {
   // Best effort: without it training competes with others for the processor, no more.
   (void)setpriority(PRIO_PROCESS, 0, kLowestPriority);
+  keep_off_reserved_cores();
   uint32_t seen = 0;
   for (;;) {
     wakes_.wait(seen, std::memory_order_acquire);

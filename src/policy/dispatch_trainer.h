@@ -29,6 +29,8 @@ class DispatchTrainer {
   static constexpr uint32_t kKept = 4096;
   /// New outcomes between two trainings, and before the first.
   static constexpr uint32_t kLeastNew = 2048;
+  /// Time between two trainings: they are to take a small part of a core.
+  static constexpr TimeNs kBetweenNs = kSecond;
 
   /// Who labels and trains.
   enum class Runs : uint8_t {
@@ -42,20 +44,24 @@ class DispatchTrainer {
 
   /// As Dispatcher::begin() and end(), and remembers some of them.
   DispatchTicket begin(const DispatchIo& io);
+  /// Likewise Dispatcher::begin_on() the pool, of what is obviously_local().
+  DispatchTicket begin_obvious(const DispatchIo& io);
   void end(const DispatchTicket& ticket, TimeNs now_ns, bool ok = true);
 
   uint64_t trainings() const { return trainings_.load(std::memory_order_relaxed); }
 
  private:
-  /// All I/Os of exploration and checks are remembered, and one in so many of the others.
+  /// All I/Os of exploration and checks are remembered, one in so many of the others, ...
   static constexpr uint32_t kSampleEvery = 4;
+  /// ... and of those that teach little.
+  static constexpr uint32_t kSampleObviousEvery = 16;
 
   struct Pending {
     SvmInputs inputs;
     uint32_t number = 0;  ///< DispatchTicket::sample of the I/O
   };
-  void remember(DispatchTicket& ticket);
-  void hand_over(const DispatchTicket& ticket, float latency_log2);
+  void remember(DispatchTicket& ticket, const SvmInputs& inputs);
+  void hand_over(const DispatchTicket& ticket, TimeNs now_ns, float latency_log2);
   void wake();
   void run(const std::stop_token& stop);
   void work();
@@ -67,8 +73,10 @@ class DispatchTrainer {
   std::array<Pending, kPending> pending_{};
   uint32_t last_sample_ = 0;
   uint32_t since_sample_ = 0;
+  uint32_t since_obvious_ = 0;
   uint32_t new_outcomes_ = 0;
   bool drifted_ = false;
+  TimeNs next_training_ns_ = INT64_MIN;
   std::array<std::array<DriftTest, kIoKinds>, kTiers> drift_{};
 
   // Reactor to trainer: one writer, one reader.

@@ -19,15 +19,25 @@ constexpr float kManyTimes = 8;
 constexpr uint32_t kExploreEvery = 128;
 constexpr uint32_t kExploreBytes = 64u << 10;
 
+/// Where the pool takes no longer than so many turns of the reactor, it is the reactor that takes
+/// long.
+constexpr float kTurns = 3;
+/// A read is obviously the pool's if the cloud would take so many times as long.
+constexpr float kClearTimes = 4;
+
 /// Where model and rule disagree, one in so many goes by the word of the one
 /// that is not followed: the rule while the model is trusted, the model when it
-/// is not any more.
+/// is not any more; of the rule more often until there are kLeastChecks of them.
 constexpr uint64_t kRuleCheckEvery = 16;
+constexpr uint64_t kFirstRuleChecksEvery = 2;
 constexpr uint64_t kModelCheckEvery = 256;
 constexpr uint32_t kLeastChecks = 32;
 constexpr float kCheckPart = 1.0f / 128;
-/// Less is noise.
+/// Less is noise, ...
 constexpr float kSlower = 1.1f;
+/// ... and so much is not, even if it is known of few.
+constexpr float kMuchSlower = 4;
+constexpr uint32_t kFewChecks = 8;
 
 Tier other(Tier tier) { return tier == Tier::local ? Tier::cloud : Tier::local; }
 
@@ -41,18 +51,53 @@ bool Dispatcher::silent(Tier tier, TimeNs now_ns) const {
          now_ns - queue.last_completion_ns > kSilentNs;
 }
 
-/// Is it time that `tier`, which was not chosen, gets `io` all the same?
-bool Dispatcher::wants_exploration(Tier tier, const DispatchIo& io) {
+/// May `tier`, which was not chosen for a while, get an I/O like `io` again?
+bool Dispatcher::exploration_is_due(Tier tier, const DispatchIo& io) const {
   const auto kind = static_cast<size_t>(io.kind);
-  if (io.bytes > kExploreBytes || ++since_exploration_[kind] < kExploreEvery) return false;
+  if (since_exploration_[kind] < kExploreEvery) return false;
   // As the last one there found it, if that was faster.
   const float slow_us = std::min(state_.history(tier, io.kind).slow_latency_us,
                                  state_.queue(tier).fast_latency_us[kind]);
   const float chosen_us = state_.history(other(tier), io.kind).slow_latency_us;
   const TimeNs wait_ns = slow_us > kManyTimes * chosen_us ? kExploreSlowNs : kExploreNs;
   const TimeNs last_ns = last_sent_ns_[DispatchState::index(tier)][kind];
-  if (slow_us > 0 && io.now_ns - last_ns < wait_ns) return false;
-  since_exploration_[kind] = 0;
+  return slow_us == 0 || io.now_ns - last_ns >= wait_ns;
+}
+
+/// Is it time that `tier`, which was not chosen, gets `io` all the same?
+bool Dispatcher::wants_exploration(Tier tier, const DispatchIo& io) {
+  if (io.bytes > kExploreBytes) return false;
+  uint32_t& since = since_exploration_[static_cast<size_t>(io.kind)];
+  ++since;
+  if (!exploration_is_due(tier, io)) return false;
+  since = 0;
+  return true;
+}
+
+/// Is `pool_us`, what the pool is likely to take, below the limit, and has nothing there taken
+/// longer by now?
+bool Dispatcher::pool_is_within(float limit_us, float pool_us, const DispatchIo& io) const {
+  const TierQueue& local = state_.queue(Tier::local);
+  const TimeNs since_ns = local.oldest_ns[static_cast<size_t>(io.kind)];
+  const float age_us = since_ns == 0 ? 0 : static_cast<float>(io.now_ns - since_ns) / 1e3f;
+  return !local.dead && std::max(pool_us, age_us) < limit_us;
+}
+
+bool Dispatcher::reactor_bound(const DispatchIo& io, TimeNs turn_ns) const {
+  // Not per depth: a turn's first I/O finds an empty queue, and takes as long as its last.
+  const float usual_us = state_.history(Tier::local, io.kind).slow_latency_us;
+  return pool_is_within(kTurns * static_cast<float>(turn_ns) / 1e3f, usual_us, io);
+}
+
+bool Dispatcher::obviously_local(const DispatchIo& io, TimeNs turn_ns) {
+  const bool small = io.bytes <= kExploreBytes;
+  if (small && exploration_is_due(Tier::cloud, io)) return false;
+  if (!reactor_bound(io, turn_ns)) {
+    const float pool_us = expected_wait_us(state_.queue(Tier::local), io.kind);
+    const float cloud_us = expected_wait_us(state_.queue(Tier::cloud), io.kind);
+    if (!pool_is_within(cloud_us / kClearTimes, pool_us, io)) return false;
+  }
+  since_exploration_[static_cast<size_t>(io.kind)] += small;
   return true;
 }
 
@@ -63,7 +108,7 @@ Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   const Tier by_rule = choose_shortest_wait(state_, io);
   if (new_weights_.take(weights_, weights_version_)) {
     trained_ = true;
-    trust_ = {};
+    for (Trust& trust : trust_) trust = {.trusted = trust.trusted};
   }
   if (!trained_) {
     last_score_ = 0;
@@ -76,11 +121,13 @@ Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   ticket.reason = trust.trusted ? Reason::model : Reason::rule;
   if (by_model == by_rule) return by_rule;
   ticket.disputed = true;
-  const bool check = random_.chance(1, trust.trusted ? kRuleCheckEvery : kModelCheckEvery);
   if (trust.trusted) {
+    const bool few = trust.count[0] < kLeastChecks;
+    const bool check = random_.chance(1, few ? kFirstRuleChecksEvery : kRuleCheckEvery);
     ticket.reason = check ? Reason::rule_check : Reason::model;
     return check ? by_rule : by_model;
   }
+  const bool check = random_.chance(1, kModelCheckEvery);
   ticket.reason = check ? Reason::model_check : Reason::rule;
   return check ? by_model : by_rule;
 }
@@ -108,7 +155,6 @@ DispatchTicket Dispatcher::begin(const DispatchIo& io) {
 }
 
 DispatchTicket Dispatcher::begin_on(const DispatchIo& io, Tier tier) {
-  make_svm_inputs(state_, io, inputs_);
   DispatchTicket ticket;
   ticket.io = io;
   ticket.tier = tier;
@@ -122,7 +168,9 @@ void Dispatcher::judge(Trust& trust, bool by_model, float latency_us) {
   uint32_t& count = trust.count[by_model];
   count = std::min(count + 1, UINT32_MAX - 1);
   average += (latency_us - average) * std::max(kCheckPart, 1 / static_cast<float>(count));
-  if (trust.count[0] < kLeastChecks || trust.count[1] < kLeastChecks) return;
+  const uint32_t checks = std::min(trust.count[0], trust.count[1]);
+  const bool obvious = trust.latency_us[1] > kMuchSlower * trust.latency_us[0];
+  if (checks < (obvious ? kFewChecks : kLeastChecks)) return;
   if (trust.latency_us[1] > kSlower * trust.latency_us[0]) trust.trusted = false;
   if (trust.latency_us[1] < trust.latency_us[0]) trust.trusted = true;
 }

@@ -5,7 +5,8 @@
 // Guards, so that it is never worse than the simple rule for long:
 //  - untrained: the rule decides.
 //  - where model and rule disagree, a share of the I/Os goes by the other's word, drawn at random;
-//    the model decides only while those it decided were not slower than those the rule did.
+//    the model decides only while those it decided were not slower than those the rule did. What is
+//    trained after one that was has to earn its trust.
 //  - a tier marked dead, or whose oldest I/O has waited kSilentNs with nothing completed since,
 //  gets
 //    nothing but probes.
@@ -45,6 +46,13 @@ class Dispatcher {
  public:
   explicit Dispatcher(uint64_t seed) : random_(seed) {}
 
+  /// Is the pool so much sooner for this read, by what both took lately, that begin() would hardly
+  /// say anything else? Or is the pool reactor_bound()? And is the cloud known? Then begin_on()
+  /// will do, which costs a third, whether or not the cloud has the blocks. Ask once a read.
+  bool obviously_local(const DispatchIo& io, TimeNs turn_ns);
+  /// Is what the pool takes hardly more than the reactor's own turns (Reactor::turn_length())? Then
+  /// no other tier can be sooner, and asking it takes the reactor longer.
+  bool reactor_bound(const DispatchIo& io, TimeNs turn_ns) const;
   /// Chooses for `io` and counts it as under way there.
   DispatchTicket begin(const DispatchIo& io);
   /// Counts `io` as under way on `tier`, whatever begin() would say: for I/Os that have no choice.
@@ -53,7 +61,7 @@ class Dispatcher {
   void end(const DispatchTicket& ticket, TimeNs now_ns, bool ok = true);
   void set_dead(Tier tier, bool dead) { state_.set_dead(tier, dead); }
 
-  /// Any thread: from the next decision on these weights are used, on probation.
+  /// Any thread: from the next decision on these weights are used, as much trusted as the last.
   void set_weights(const SvmWeights& weights) { new_weights_.publish(weights); }
 
   /// Dead, or nothing was heard of it for long although something is under way.
@@ -75,6 +83,8 @@ class Dispatcher {
     bool trusted = true;
   };
   Tier decide(const DispatchIo& io, DispatchTicket& ticket);
+  bool pool_is_within(float limit_us, float pool_us, const DispatchIo& io) const;
+  bool exploration_is_due(Tier tier, const DispatchIo& io) const;
   bool wants_exploration(Tier tier, const DispatchIo& io);
   static void judge(Trust& trust, bool by_model, float latency_us);
 

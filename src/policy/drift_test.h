@@ -8,28 +8,36 @@
 // Thread rule: one reactor.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/units.h"
 
 namespace latte {
 
-/// Count, mean and variance of a stream (Welford).
+/// Count, mean and variance of a stream. Of the distances to its first value, so that little is
+/// lost where the mean is large, and without a division a value.
 class Moments {
  public:
   void add(double value) {
+    if (count_ == 0) first_ = value;
     ++count_;
-    const double off = value - mean_;
-    mean_ += off / static_cast<double>(count_);
-    squares_ += off * (value - mean_);
+    const double off = value - first_;
+    sum_ += off;
+    squares_ += off * off;
   }
   uint64_t count() const { return count_; }
-  double mean() const { return mean_; }
-  double variance() const { return count_ < 2 ? 0 : squares_ / static_cast<double>(count_ - 1); }
+  double mean() const { return count_ == 0 ? 0 : first_ + sum_ / static_cast<double>(count_); }
+  double variance() const {
+    if (count_ < 2) return 0;
+    const auto count = static_cast<double>(count_);
+    return std::max(0.0, (squares_ - sum_ * sum_ / count) / (count - 1));
+  }
 
  private:
   uint64_t count_ = 0;
-  double mean_ = 0;
+  double first_ = 0;
+  double sum_ = 0;
   double squares_ = 0;
 };
 

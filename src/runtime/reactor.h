@@ -79,6 +79,12 @@ class Reactor {
 
   /// Monotonic time in ns; constant within a resume in virtual time.
   virtual TimeNs now() const = 0;
+  /// now() as it was when it was first asked for in this turn: for policies, at a fraction of its
+  /// price. Never for deadlines: a turn may be long.
+  virtual TimeNs turn_time() { return now(); }
+  /// How long turns take lately while there is no pause between them; 0 where they take no time. So
+  /// much of any latency may be the reactor's own.
+  virtual TimeNs turn_length() { return 0; }
   /// Wall clock in ns since 1970, for timestamps that outlive the process.
   virtual TimeNs wall_now() const = 0;
 

@@ -26,6 +26,8 @@ namespace {
 // Bounds of one turn, so that messages, timers and completions all get their share.
 constexpr size_t kMessagesPerTurn = 64;
 constexpr size_t kResumesPerTurn = 256;
+/// A turn's part in turn_length().
+constexpr TimeNs kTurnLengthPart = 8;
 /// Completions the kernel keeps for us before it has to use its slower overflow list.
 constexpr uint32_t kMinCompletionEntries = 4096;
 constexpr uint32_t kMaxEntries = 32768;
@@ -198,7 +200,7 @@ void UringReactor::run() {
 }
 
 bool UringReactor::take_turn() {
-  turn_time_ns_ = 0;
+  last_turn_ns_ = std::exchange(turn_time_ns_, 0);
   turn_events_ = mailbox_.drain(kMessagesPerTurn);
   if (next_deadline(kNever) != kNever) fire_timers(now());
   const bool ran = run_turn(kResumesPerTurn);
@@ -206,6 +208,12 @@ bool UringReactor::take_turn() {
   if (idle_.polls() || has_ready()) enter_kernel();
   turn_events_ += reap(true);
   return ran || turn_events_ > 0 || has_ready();
+}
+
+void UringReactor::begin_turn_time() {
+  turn_time_ns_ = now();
+  const TimeNs length_ns = last_turn_ns_ == 0 ? 0 : turn_time_ns_ - last_turn_ns_;
+  turn_length_ns_ += (length_ns - turn_length_ns_) / kTurnLengthPart;
 }
 
 void UringReactor::enter_kernel() {

@@ -63,12 +63,12 @@ class UringReactor final : public Reactor {
   ~UringReactor() override;
 
   TimeNs now() const override;
-  /// now() as it was when it was first asked for in this turn: for policies, at a fraction of its
-  /// price. Never for deadlines: a turn may be long.
-  TimeNs turn_time() {
-    if (turn_time_ns_ == 0) turn_time_ns_ = now();
+  TimeNs turn_time() override {
+    if (turn_time_ns_ == 0) begin_turn_time();
     return turn_time_ns_;
   }
+  /// Of turns that turn_time() was asked for in.
+  TimeNs turn_length() override { return turn_length_ns_; }
   TimeNs wall_now() const override;
   uint64_t boot_id() const override;
 
@@ -158,6 +158,7 @@ class UringReactor final : public Reactor {
   size_t reap(bool deliver);
   void watch_mailbox();
   bool take_turn();
+  void begin_turn_time();
   void sleep_in_kernel();
   void begin_run();
   void cancel_operations();
@@ -181,6 +182,8 @@ class UringReactor final : public Reactor {
   uint64_t system_calls_ = 0;
   uint64_t operations_ = 0;
   TimeNs turn_time_ns_ = 0;  // 0: not asked for in this turn
+  TimeNs last_turn_ns_ = 0;  // the same of the turn before
+  TimeNs turn_length_ns_ = 0;
   struct MailboxWatch : UringOp {
     UringReactor* reactor = nullptr;
   };

@@ -72,12 +72,14 @@ class Runner {
       result_.rules[rule][k].add(truth, tier);
       if (mode_ == StudyMode::predict) result_.rule_latencies[rule].add(truth.on(tier));
     }
+    SvmInputs inputs;
+    if (sink_) make_svm_inputs(dispatcher_.state(), asked, inputs);
     const DispatchTicket ticket = begin(asked, truth);
     const Tier said = dispatcher_.last_model_says_cloud() ? Tier::cloud : Tier::local;
     result_.decided[k].add(truth, mode_ == StudyMode::predict ? said : ticket.tier);
     result_.model[k].add(truth, said);
     result_.explored += ticket.reason == DispatchTicket::Reason::exploration;
-    if (sink_) sink_(sample_of(dispatcher_.last_inputs(), kind, truth));
+    if (sink_) sink_(sample_of(inputs, kind, truth));
     const Tier counted = mode_ == StudyMode::predict ? said : ticket.tier;
     result_.latencies[k].add(truth.on(counted));
     result_.all.add(truth.on(counted));

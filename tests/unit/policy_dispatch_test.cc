@@ -2,14 +2,22 @@
 #include "policy/dispatcher.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "base/reserved_cores.h"
 #include "policy/dispatch_trainer.h"
 #include "policy/drift_test.h"
 #include "policy/fast_log.h"
@@ -271,7 +279,10 @@ TEST(Dispatcher, ALyingModelLosesItsTrust) {
   Dispatcher dispatcher(1);
   dispatcher.set_weights(always(1));  // "the cloud", whose server can't take half of the load
   const double rule_us = drive_by_rule(same, 100'000);
-  drive(tiers, dispatcher, 2'000);
+  drive(tiers, dispatcher, 100);
+  EXPECT_FALSE(dispatcher.trusted(IoKind::write));
+  dispatcher.set_weights(always(1));  // the next one has to earn it
+  drive(tiers, dispatcher, 2'000, 30 * kSecond);
   EXPECT_FALSE(dispatcher.trusted(IoKind::write));
   tiers.free_ns[1] = 0;
   const double later_us = drive(tiers, dispatcher, 100'000, 60 * kSecond);
@@ -319,6 +330,73 @@ TEST(Dispatcher, ATierThatHasRecoveredIsNoticed) {
   EXPECT_LT(drive(tiers, dispatcher, 5'000, 120 * kSecond), 100) << "it was 360 us";
 }
 
+/// A read or write that was `latency_us` under way on a tier.
+void complete(Dispatcher& dispatcher, TimeNs at_ns, IoKind kind, Tier tier, int64_t latency_us) {
+  const DispatchTicket ticket = dispatcher.begin_on({at_ns, kind, 4096}, tier);
+  dispatcher.end(ticket, at_ns + latency_us * kMicrosecond);
+}
+
+/// The pool takes 80 us, the cloud `cloud_us`.
+void get_to_know(Dispatcher& dispatcher, int64_t cloud_us) {
+  for (int i = 0; i < 100; ++i) {
+    complete(dispatcher, kSecond + i * kMillisecond, IoKind::read, Tier::local, 80);
+    complete(dispatcher, kSecond + i * kMillisecond, IoKind::read, Tier::cloud, cloud_us);
+  }
+}
+
+TEST(Dispatcher, AReadIsObviouslyLocalWhereThePoolIsManyTimesSooner) {
+  for (const int64_t cloud_us : {300, 1000}) {
+    Dispatcher dispatcher(1);
+    const DispatchIo io{2 * kSecond, IoKind::read, 4096};
+    EXPECT_FALSE(dispatcher.obviously_local(io, 0)) << "neither tier is known";
+    get_to_know(dispatcher, cloud_us);
+    EXPECT_EQ(dispatcher.obviously_local(io, 0), cloud_us == 1000);
+    dispatcher.set_dead(Tier::local, true);
+    EXPECT_FALSE(dispatcher.obviously_local(io, 0));
+  }
+}
+
+TEST(Dispatcher, NothingIsObviousWhileThePoolHangs) {
+  Dispatcher dispatcher(1);
+  get_to_know(dispatcher, 1000);
+  (void)dispatcher.begin_on({2 * kSecond, IoKind::read, 4096}, Tier::local);
+  const auto later = [](int64_t us) {
+    return DispatchIo{2 * kSecond + us * kMicrosecond, IoKind::read, 4096};
+  };
+  EXPECT_TRUE(dispatcher.obviously_local(later(200), 0));
+  EXPECT_FALSE(dispatcher.obviously_local(later(300), 0));
+  EXPECT_FALSE(dispatcher.obviously_local(later(300), 90 * kMicrosecond));
+}
+
+TEST(Dispatcher, WhatIsObviousIsExploredAllTheSame) {
+  Dispatcher dispatcher(1);
+  get_to_know(dispatcher, 1000);
+  int cloud = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const DispatchIo io{2 * kSecond + i * kMillisecond, IoKind::read, 4096};
+    if (dispatcher.obviously_local(io, 0)) {
+      complete(dispatcher, io.now_ns, IoKind::read, Tier::local, 80);
+      continue;
+    }
+    const DispatchTicket ticket = dispatcher.begin(io);
+    cloud += ticket.tier == Tier::cloud;
+    dispatcher.end(ticket, io.now_ns + (ticket.tier == Tier::cloud ? 1000 : 80) * kMicrosecond);
+  }
+  EXPECT_GE(cloud, 70);
+  EXPECT_LE(cloud, 78) << "one in 128";
+}
+
+TEST(Dispatcher, AReactorThatIsTheSlowPartKeepsItsReads) {
+  Dispatcher dispatcher(1);
+  get_to_know(dispatcher, 60);  // sooner than the pool
+  const DispatchIo io{2 * kSecond, IoKind::read, 4096};
+  EXPECT_FALSE(dispatcher.obviously_local(io, 20 * kMicrosecond));
+  EXPECT_TRUE(dispatcher.obviously_local(io, 40 * kMicrosecond));
+  EXPECT_FALSE(dispatcher.reactor_bound(io, 0));
+  EXPECT_TRUE(dispatcher.reactor_bound({2 * kSecond, IoKind::write, 4096}, 40 * kMicrosecond))
+      << "no write has completed yet";
+}
+
 TEST(WeightsSlot, AReaderTakesWholeSets) {
   WeightsSlot slot;
   std::jthread writer([&](const std::stop_token& stop) {
@@ -355,6 +433,79 @@ TEST(DispatchTrainer, TrainsFromItsOwnOutcomes) {
   EXPECT_GE(trainer.trainings(), 1u);
   drive(tiers, dispatcher, 100, start_ns);
   EXPECT_TRUE(dispatcher.trained());
+}
+
+TEST(DispatchTrainer, LearnsFromObviousReadsToo) {
+  Dispatcher dispatcher(1);
+  DispatchTrainer trainer(dispatcher, DispatchTrainer::Runs::in_end);
+  uint64_t obvious = 0;
+  for (uint64_t i = 0; trainer.trainings() == 0; ++i) {
+    ASSERT_LT(i, 100'000u);
+    const DispatchIo io{kSecond + static_cast<TimeNs>(i) * kMillisecond, IoKind::read, 4096};
+    const bool clear = dispatcher.obviously_local(io, 0);
+    obvious += clear;
+    const DispatchTicket ticket = clear ? trainer.begin_obvious(io) : trainer.begin(io);
+    const int64_t local_us = i / 256 % 4 == 0 ? 300 : 50;  // it has busy times
+    const int64_t latency_us = ticket.tier == Tier::cloud ? 500 : local_us;
+    trainer.end(ticket, io.now_ns + latency_us * kMicrosecond);
+  }
+  EXPECT_GT(obvious, 10'000u);
+}
+
+TEST(DispatchTrainer, IsSeldomAtWork) {
+  Dispatcher dispatcher(1);
+  DispatchTrainer trainer(dispatcher, DispatchTrainer::Runs::in_end);
+  ToyTiers tiers;
+  for (int i = 0; i < 40; ++i) {  // drifts in every second
+    tiers.service_ns[0] = i % 2 == 0 ? 10'000 : 60'000;
+    drive(
+        tiers, 25'000, kSecond + i * kSecond / 2,
+        [&](const DispatchIo& io) { return trainer.begin(io); },
+        [&](const DispatchTicket& ticket, TimeNs now_ns) { trainer.end(ticket, now_ns); });
+  }
+  EXPECT_GE(trainer.trainings(), 2u);
+  EXPECT_LE(trainer.trainings(), 21u) << "one a second";
+}
+
+/// The cores that a thread of this process may use, as the kernel writes them.
+std::string cores_of_thread(const std::filesystem::path& task) {
+  std::ifstream file(task / "status");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("Cpus_allowed_list:")) return line.substr(line.find_last_of(" \t") + 1);
+  return "";
+}
+
+std::set<std::filesystem::path> threads() {
+  std::set<std::filesystem::path> all;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task"))
+    all.insert(task.path());
+  return all;
+}
+
+// A thread inherits the cores of the one that starts it: here a reactor that has a core for itself.
+TEST(DispatchTrainer, LeavesTheReactorsCoreAlone) {
+  const unsigned core = static_cast<unsigned>(::sched_getcpu());
+  const std::string mine = std::to_string(core);
+  if (cores_of_thread("/proc/self") == mine) GTEST_SKIP() << "there is one core only";
+  std::thread reactor([&] {
+    cpu_set_t only;
+    CPU_ZERO(&only);
+    CPU_SET(core, &only);
+    ASSERT_EQ(::pthread_setaffinity_np(::pthread_self(), sizeof(only), &only), 0);
+    reserve_cores(std::span(&core, 1));
+    const auto before = threads();
+    Dispatcher dispatcher(1);
+    DispatchTrainer trainer(dispatcher);
+    std::string cores = mine;
+    for (int i = 0; i < 5000 && cores == mine; ++i) {
+      for (const auto& thread : threads())
+        if (!before.contains(thread)) cores = cores_of_thread(thread);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_NE(cores, mine);
+    EXPECT_NE(cores, "");
+  });
+  reactor.join();
 }
 
 TEST(DriftTest, FiresWhenTheStreamMovesAndNotBefore) {

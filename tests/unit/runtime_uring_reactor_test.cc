@@ -232,5 +232,24 @@ TEST(UringReactor, ClocksAreMonotonicAndWall) {
   EXPECT_GT(reactor->wall_now(), 1'600'000'000 * kSecond);
 }
 
+/// Busy for `busy_ns` in each of so many turns, with pauses in between.
+Task<void> take_turns(UringReactor* reactor, int turns, TimeNs busy_ns, TimeNs pause_ns) {
+  for (int i = 0; i < turns; ++i) {
+    const TimeNs begin_ns = reactor->turn_time();
+    while (reactor->now() - begin_ns < busy_ns) {
+    }
+    co_await reactor->sleep(pause_ns);
+  }
+}
+
+TEST(UringReactor, TurnsAreAsLongAsTheyTakeAndPausesAreNot) {
+  const auto reactor = make_reactor();
+  EXPECT_EQ(reactor->turn_length(), 0);
+  run_task(*reactor, take_turns(reactor.get(), 100, kMillisecond, 1));
+  EXPECT_GT(reactor->turn_length(), 800 * kMicrosecond);
+  run_task(*reactor, take_turns(reactor.get(), 60, 0, kMillisecond));
+  EXPECT_LT(reactor->turn_length(), 500 * kMicrosecond);
+}
+
 }  // namespace
 }  // namespace latte
