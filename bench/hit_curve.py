@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 
 REQUEST = 64 << 10
+FILL = 1 << 20  # too large for a dispatcher to send past the pool
 WRITTEN = 1024  # requests of REQUEST bytes: 64 MiB
 COLD = 16384
 START_US = 60_000_000  # by then all is in the cloud
@@ -22,8 +23,8 @@ START_US = 60_000_000  # by then all is in the cloud
 def trace(path, hits, reads):
     draw = random.Random(hits)
     with open(path, "w", encoding="ascii") as out:
-        for i in range(WRITTEN):
-            out.write(f"0,W,{i * REQUEST},{REQUEST}\n")
+        for i in range(WRITTEN * REQUEST // FILL):
+            out.write(f"0,W,{i * FILL},{FILL}\n")
         for _ in range(reads):
             cold = draw.random() * 100 >= hits
             at = WRITTEN + draw.randrange(COLD) if cold else draw.randrange(WRITTEN)

@@ -17,7 +17,6 @@ Result<std::unique_ptr<EngineThread>> EngineThread::start(Options options) {
   if (!reactor) return reactor.error();
   std::unique_ptr<EngineThread> engine(new EngineThread(reactor.take(), options.name));
   if (options.cores.empty()) return engine;
-  reserve_cores(options.cores);
   cpu_set_t only;
   CPU_ZERO(&only);
   std::string names;
@@ -32,6 +31,8 @@ Result<std::unique_ptr<EngineThread>> EngineThread::start(Options options) {
                  fmt::format("[reactor]: the thread {} can't run on core {}: {}; name cores that "
                              "are there and that this process may use (taskset -cp {})",
                              options.name, names, std::strerror(error), ::getpid())};
+  // A node's are shared.
+  if (options.cores.size() == 1) reserve_cores(options.cores);
   return engine;
 }
 

@@ -185,6 +185,7 @@ class HybridDisk final : public BlockDevice,
   DispatchIo io_now(IoKind kind, uint64_t blocks) const;
   DispatchTicket begin_io(IoKind kind, uint64_t blocks, Tier tier);
   void end_io(const DispatchTicket& ticket, IoStatus status);
+  void note_pool_read(const DispatchIo& io, TimeNs now_ns);
   bool both_have(const Run& local, Run& cloud) const;
   /// A read of blocks that are in the pool, by the tier of the ticket's.
   struct PoolRead {
@@ -496,6 +497,7 @@ class HybridDisk final : public BlockDevice,
   float hedges_saved_ = 512;       // hedged reads that may be begun now
   uint64_t pool_read_bytes_ = 0;   // and by reads of the pool that may be hedged
   uint32_t guarded_reads_ = 0;     // of the pool that may be, since it was seen to stall
+  TimeNs stalled_ns_ = 0;          // the turn in which it was last
   /// Reads of the pool that may be although it was not: 0.3 us of a core each.
   CreditBucket hedgeable_{{32'000, 0, 0}, 0};
   uint64_t early_bytes_ = 0;               // and by early writes

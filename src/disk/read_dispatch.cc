@@ -35,9 +35,9 @@ constexpr float kCloudTimes = 2;
 constexpr TimeNs kMinHedgeNs = 500 * kMicrosecond;
 /// Larger reads are not hedged: copying them out of our memory would cost more than stalls do.
 constexpr uint64_t kMaxHedgedBlocks = 4;
-/// So many reads of the pool may be after one that was slow enough to be: all of them on a drive
-/// that stalls one read in so many.
-constexpr uint32_t kGuardsPerStall = 1024;
+/// So many reads of the pool may be after some, in one turn, that were slow enough to be: all of
+/// them on a drive that does not go for longer without a stall.
+constexpr uint32_t kGuardsPerStall = 32u << 10;
 constexpr uint32_t kMostGuards = 1u << 20;
 /// One read in so many may be hedged, and so many in a row: where both tiers are at their limit,
 /// asking twice makes both slower.
@@ -88,10 +88,18 @@ void HybridDisk::end_io(const DispatchTicket& ticket, IoStatus status) {
   if (dispatch_ == nullptr) return;
   const TimeNs now_ns = reactor_.turn_time();
   dispatch_->end(ticket, now_ns, status == IoStatus::ok);
-  const bool of_pool = ticket.tier == Tier::local && ticket.io.kind == IoKind::read;
-  if (of_pool && now_ns - ticket.io.now_ns >= kMinHedgeNs &&
-      now_ns - ticket.io.now_ns >= pool_patience_ns())
-    guarded_reads_ = std::min(guarded_reads_ + kGuardsPerStall, kMostGuards);
+  if (ticket.tier == Tier::local && ticket.io.kind == IoKind::read && status == IoStatus::ok)
+    note_pool_read(ticket.io, now_ns);
+}
+
+/// Was it slow enough that the cloud should have been asked? Those of one turn count once: it may
+/// have been the reactor that was away.
+void HybridDisk::note_pool_read(const DispatchIo& io, TimeNs now_ns) {
+  const TimeNs took_ns = now_ns - io.now_ns;
+  if (took_ns < kMinHedgeNs || io.bytes > kMaxHedgedBlocks * kBlockBytes) return;
+  if (took_ns < pool_patience_ns() || stalled_ns_ == now_ns) return;
+  stalled_ns_ = now_ns;
+  guarded_reads_ = std::min(guarded_reads_ + kGuardsPerStall, kMostGuards);
 }
 
 /// Could the cloud answer for these blocks of the pool in one request? `cloud` gets where.

@@ -52,7 +52,7 @@ DispatchTicket HybridDisk::choose_write_tier(const log::Append& write, const Tic
   if (pool_log_stalls() && !dispatch_->silent(Tier::cloud, reactor_.now()))
     return begin_io(IoKind::write, blocks, Tier::cloud);
   const DispatchIo io = io_now(IoKind::write, blocks);
-  if (dispatch_->reactor_bound(io, reactor_.turn_length())) return dispatch_->note(io, Tier::local);
+  if (const auto obvious = dispatch_->choose_obvious(io, reactor_.turn_length())) return *obvious;
   return dispatch_->choose(io);
 }
 

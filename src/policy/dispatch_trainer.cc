@@ -73,12 +73,15 @@ void DispatchTrainer::hand_over(const DispatchTicket& ticket, TimeNs now_ns, flo
                             ticket.tier};
   written_.store(written + 1, std::memory_order_release);
   ++new_outcomes_;
-  const bool useless = !dispatcher_.trained() || !dispatcher_.trusted(ticket.io.kind);
+  const bool useless = !dispatcher_.trained() || dispatcher_.found_useless(ticket.io.kind);
   const bool enough = new_outcomes_ >= kLeastNew && now_ns >= next_training_ns_;
   if (enough && (drifted_ || useless)) {
-    next_training_ns_ = now_ns + kBetweenNs;
+    next_training_ns_ = now_ns + between_ns_;
+    between_ns_ = std::min(2 * between_ns_, kBetweenNs);
     new_outcomes_ = 0;
     drifted_ = false;
+    for (auto& kinds : drift_)
+      for (DriftTest& test : kinds) test.restart();
     training_wanted_.store(true, std::memory_order_relaxed);
     wake();
   } else if (written % (kRing / 2) == 0) {

@@ -29,7 +29,9 @@ class DispatchTrainer {
   static constexpr uint32_t kKept = 4096;
   /// New outcomes between two trainings, and before the first.
   static constexpr uint32_t kLeastNew = 2048;
-  /// Time between two trainings: they are to take a small part of a core.
+  /// Time between two trainings: they are to take a small part of a core. At first less, doubling:
+  /// the first ones may have too few outcomes of a tier.
+  static constexpr TimeNs kFirstBetweenNs = kSecond / 32;
   static constexpr TimeNs kBetweenNs = kSecond;
 
   /// Who labels and trains.
@@ -77,6 +79,7 @@ class DispatchTrainer {
   uint32_t new_outcomes_ = 0;
   bool drifted_ = false;
   TimeNs next_training_ns_ = INT64_MIN;
+  TimeNs between_ns_ = kFirstBetweenNs;
   std::array<std::array<DriftTest, kIoKinds>, kTiers> drift_{};
 
   // Reactor to trainer: one writer, one reader.

@@ -31,13 +31,14 @@ constexpr float kClearTimes = 4;
 constexpr uint64_t kRuleCheckEvery = 16;
 constexpr uint64_t kFirstRuleChecksEvery = 2;
 constexpr uint64_t kModelCheckEvery = 256;
-constexpr uint32_t kLeastChecks = 32;
 constexpr float kCheckPart = 1.0f / 128;
 /// Less is noise, ...
 constexpr float kSlower = 1.1f;
 /// ... and so much is not, even if it is known of few.
 constexpr float kMuchSlower = 4;
 constexpr uint32_t kFewChecks = 8;
+/// One I/O alone does not make it so: it counts up to so many times the rule's.
+constexpr float kMostTimes = 16;
 
 Tier other(Tier tier) { return tier == Tier::local ? Tier::cloud : Tier::local; }
 
@@ -46,7 +47,9 @@ Tier other(Tier tier) { return tier == Tier::local ? Tier::cloud : Tier::local; 
 bool Dispatcher::silent(Tier tier, TimeNs now_ns) const {
   const TierQueue& queue = state_.queue(tier);
   if (queue.dead) return true;
-  const TimeNs oldest_ns = std::max(queue.oldest_ns[0], queue.oldest_ns[1]);
+  // 0: none of the kind.
+  const auto [one_ns, other_ns] = std::minmax(queue.oldest_ns[0], queue.oldest_ns[1]);
+  const TimeNs oldest_ns = one_ns != 0 ? one_ns : other_ns;
   return oldest_ns != 0 && now_ns - oldest_ns > kSilentNs &&
          now_ns - queue.last_completion_ns > kSilentNs;
 }
@@ -80,7 +83,7 @@ bool Dispatcher::pool_is_within(float limit_us, float pool_us, const DispatchIo&
   const TierQueue& local = state_.queue(Tier::local);
   const TimeNs since_ns = local.oldest_ns[static_cast<size_t>(io.kind)];
   const float age_us = since_ns == 0 ? 0 : static_cast<float>(io.now_ns - since_ns) / 1e3f;
-  return !local.dead && std::max(pool_us, age_us) < limit_us;
+  return std::max(pool_us, age_us) < limit_us && !silent(Tier::local, io.now_ns);
 }
 
 bool Dispatcher::reactor_bound(const DispatchIo& io, TimeNs turn_ns) const {
@@ -89,14 +92,19 @@ bool Dispatcher::reactor_bound(const DispatchIo& io, TimeNs turn_ns) const {
   return pool_is_within(kTurns * static_cast<float>(turn_ns) / 1e3f, usual_us, io);
 }
 
+bool Dispatcher::much_sooner_locally(const DispatchIo& io) const {
+  const float pool_us = expected_wait_us(state_.queue(Tier::local), io.kind);
+  const float cloud_us = std::min(expected_wait_us(state_.queue(Tier::cloud), io.kind),
+                                  state_.history(Tier::cloud, io.kind).slow_latency_us);
+  return pool_is_within(cloud_us / kClearTimes, pool_us, io);
+}
+
 bool Dispatcher::obviously_local(const DispatchIo& io, TimeNs turn_ns) {
   const bool small = io.bytes <= kExploreBytes;
-  if (small && exploration_is_due(Tier::cloud, io)) return false;
-  if (!reactor_bound(io, turn_ns)) {
-    const float pool_us = expected_wait_us(state_.queue(Tier::local), io.kind);
-    const float cloud_us = expected_wait_us(state_.queue(Tier::cloud), io.kind);
-    if (!pool_is_within(cloud_us / kClearTimes, pool_us, io)) return false;
-  }
+  if (small && !silent(Tier::cloud, io.now_ns) && exploration_is_due(Tier::cloud, io)) return false;
+  // Which write will find the drive at its collection is the model's to say.
+  const bool clear = io.kind == IoKind::read && much_sooner_locally(io);
+  if (!clear && !reactor_bound(io, turn_ns)) return false;
   since_exploration_[static_cast<size_t>(io.kind)] += small;
   return true;
 }
@@ -108,7 +116,9 @@ Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   const Tier by_rule = choose_shortest_wait(state_, io);
   if (new_weights_.take(weights_, weights_version_)) {
     trained_ = true;
-    for (Trust& trust : trust_) trust = {.trusted = trust.trusted};
+    // One that is still being tried is not tried anew.
+    for (Trust& trust : trust_)
+      if (trust.trusted || trust.checks() >= kLeastChecks) trust = {.trusted = trust.trusted};
   }
   if (!trained_) {
     last_score_ = 0;
@@ -136,6 +146,7 @@ DispatchTicket Dispatcher::begin(const DispatchIo& io) {
   DispatchTicket ticket;
   ticket.io = io;
   ticket.tier = decide(io, ticket);
+  ticket.model = weights_version_;
   const bool chosen_silent = silent(ticket.tier, io.now_ns);
   const bool other_silent = silent(other(ticket.tier), io.now_ns);
   const auto kind = static_cast<size_t>(io.kind);
@@ -164,13 +175,13 @@ DispatchTicket Dispatcher::begin_on(const DispatchIo& io, Tier tier) {
 }
 
 void Dispatcher::judge(Trust& trust, bool by_model, float latency_us) {
+  if (trust.count[0] > 0) latency_us = std::min(latency_us, kMostTimes * trust.latency_us[0]);
   float& average = trust.latency_us[by_model];
   uint32_t& count = trust.count[by_model];
   count = std::min(count + 1, UINT32_MAX - 1);
   average += (latency_us - average) * std::max(kCheckPart, 1 / static_cast<float>(count));
-  const uint32_t checks = std::min(trust.count[0], trust.count[1]);
   const bool obvious = trust.latency_us[1] > kMuchSlower * trust.latency_us[0];
-  if (checks < (obvious ? kFewChecks : kLeastChecks)) return;
+  if (trust.checks() < (obvious ? kFewChecks : kLeastChecks)) return;
   if (trust.latency_us[1] > kSlower * trust.latency_us[0]) trust.trusted = false;
   if (trust.latency_us[1] < trust.latency_us[0]) trust.trusted = true;
 }
@@ -178,7 +189,7 @@ void Dispatcher::judge(Trust& trust, bool by_model, float latency_us) {
 void Dispatcher::end(const DispatchTicket& ticket, TimeNs now_ns, bool ok) {
   using Reason = DispatchTicket::Reason;
   state_.note_completion(ticket.tier, ticket.slot, ticket.io, now_ns, ok);
-  if (!ok || !ticket.disputed) return;
+  if (!ok || !ticket.disputed || ticket.model != weights_version_) return;
   const bool by_model = ticket.reason == Reason::model || ticket.reason == Reason::model_check;
   judge(trust_[static_cast<size_t>(ticket.io.kind)], by_model,
         static_cast<float>(now_ns - ticket.io.now_ns) / 1e3f);

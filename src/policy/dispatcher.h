@@ -15,6 +15,7 @@
 // system call after construction.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -39,6 +40,7 @@ struct DispatchTicket {
   bool disputed = false;  ///< model and rule disagreed, and one of them was followed
   uint32_t slot = DispatchState::kUntracked;
   uint32_t sample = 0;  ///< the trainer's; 0: it does not look at this one
+  uint64_t model = 0;   ///< the weights that had a word
   DispatchIo io{};
 };
 
@@ -47,12 +49,12 @@ class Dispatcher {
   explicit Dispatcher(uint64_t seed) : random_(seed) {}
 
   /// Is the pool so much sooner for this read, by what both took lately, that begin() would hardly
-  /// say anything else? Or is the pool reactor_bound()? And is the cloud known? Then begin_on()
-  /// will do, which costs a third, whether or not the cloud has the blocks. Ask once a read.
+  /// say anything else? Or does the pool take hardly more (for a read or a write) than the
+  /// reactor's own turns, Reactor::turn_length(), so that no other tier could be sooner, and asking
+  /// it would take the reactor longer? And is it not the cloud's turn to be explored? Then
+  /// begin_on() will do, which costs a third, whether or not the cloud has the blocks. Ask once an
+  /// I/O.
   bool obviously_local(const DispatchIo& io, TimeNs turn_ns);
-  /// Is what the pool takes hardly more than the reactor's own turns (Reactor::turn_length())? Then
-  /// no other tier can be sooner, and asking it takes the reactor longer.
-  bool reactor_bound(const DispatchIo& io, TimeNs turn_ns) const;
   /// Chooses for `io` and counts it as under way there.
   DispatchTicket begin(const DispatchIo& io);
   /// Counts `io` as under way on `tier`, whatever begin() would say: for I/Os that have no choice.
@@ -74,6 +76,11 @@ class Dispatcher {
   bool last_model_says_cloud() const { return last_score_ > 0; }
   bool trained() const { return trained_; }
   bool trusted(IoKind kind) const { return trust_[static_cast<size_t>(kind)].trusted; }
+  /// Not trusted, and known well enough that another one may take its place.
+  bool found_useless(IoKind kind) const {
+    const Trust& trust = trust_[static_cast<size_t>(kind)];
+    return !trust.trusted && trust.checks() >= kLeastChecks;
+  }
 
  private:
   // How I/Os fared about which model and rule disagreed; moving averages.
@@ -81,9 +88,13 @@ class Dispatcher {
     std::array<float, 2> latency_us{};  // by the rule's word, by the model's
     std::array<uint32_t, 2> count{};
     bool trusted = true;
+    uint32_t checks() const { return std::min(count[0], count[1]); }
   };
+  static constexpr uint32_t kLeastChecks = 32;
   Tier decide(const DispatchIo& io, DispatchTicket& ticket);
   bool pool_is_within(float limit_us, float pool_us, const DispatchIo& io) const;
+  bool reactor_bound(const DispatchIo& io, TimeNs turn_ns) const;
+  bool much_sooner_locally(const DispatchIo& io) const;
   bool exploration_is_due(Tier tier, const DispatchIo& io) const;
   bool wants_exploration(Tier tier, const DispatchIo& io);
   static void judge(Trust& trust, bool by_model, float latency_us);

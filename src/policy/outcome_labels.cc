@@ -71,12 +71,13 @@ std::vector<SvmSample> label_outcomes(std::span<const DispatchOutcome> outcomes)
     const bool on_local = outcome.tier == Tier::local;
     const Regression& other = tiers[on_local ? 1 : 0][static_cast<size_t>(outcome.kind)];
     if (other.count() < kLeastOutcomes) continue;
-    const double slower = outcome.latency_log2 - other.estimate(outcome.inputs);
+    const auto us = std::exp2(outcome.latency_log2);
+    const auto other_us = static_cast<float>(std::exp2(other.estimate(outcome.inputs)));
     SvmSample sample;
     sample.inputs = outcome.inputs;
     sample.kind = outcome.kind;
-    sample.cloud_faster = on_local == (slower > 0);
-    sample.doublings = static_cast<float>(std::abs(slower));
+    sample.local_us = on_local ? us : other_us;
+    sample.cloud_us = on_local ? other_us : us;
     samples.push_back(sample);
   }
   return samples;

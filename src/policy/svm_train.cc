@@ -13,16 +13,21 @@ namespace {
 constexpr double kCost = 0.1;
 constexpr double kAccuracy = 0.01;  // LIBLINEAR's own for -s 2
 /// Ties teach nothing: closer than 5 % is left out of the training (never of a report).
-constexpr float kLeastDoublings = 0.07f;
+constexpr float kLeastRatio = 1.05f;
 /// An input that hardly moved in the training must not count for much when it does.
 constexpr double kLeastSpread = 0.05;
-/// A trial on so many rows says whether training is worth it: of what the constant answer gets
-/// wrong, this share must be mended.
+/// A trial on so many rows says whether training is worth it: of what the constant answer costs,
+/// this share must be saved.
 constexpr size_t kTrialRows = 16'000;
 constexpr double kLeastProfit = 0.02;
 constexpr size_t kConstant = kSvmInputs - 1;
 
 void print_nothing(const char* text) { (void)text; }
+
+struct Row {
+  const SvmSample* sample = nullptr;
+  uint32_t weight = 1;
+};
 
 /// Mean and spread of every input, so that LIBLINEAR sees them on one scale.
 struct Scale {
@@ -30,14 +35,14 @@ struct Scale {
   std::array<double, kSvmInputs> spread{};
 };
 
-Scale scale_of(const std::vector<const SvmSample*>& rows) {
+Scale scale_of(const std::vector<Row>& rows) {
   Scale scale;
   const auto count = static_cast<double>(rows.size());
-  for (const SvmSample* row : rows)
-    for (size_t i = 0; i < kSvmInputs; ++i) scale.mean[i] += row->inputs[i] / count;
-  for (const SvmSample* row : rows)
+  for (const Row& row : rows)
+    for (size_t i = 0; i < kSvmInputs; ++i) scale.mean[i] += row.sample->inputs[i] / count;
+  for (const Row& row : rows)
     for (size_t i = 0; i < kSvmInputs; ++i) {
-      const double off = row->inputs[i] - scale.mean[i];
+      const double off = row.sample->inputs[i] - scale.mean[i];
       scale.spread[i] += off * off / count;
     }
   for (double& spread : scale.spread) spread = std::max(kLeastSpread, std::sqrt(spread));
@@ -47,29 +52,43 @@ Scale scale_of(const std::vector<const SvmSample*>& rows) {
   return scale;
 }
 
-std::vector<const SvmSample*> rows_of(std::span<const SvmSample> samples, IoKind kind) {
-  std::vector<const SvmSample*> rows;
-  for (const SvmSample& sample : samples)
-    if (sample.kind == kind && sample.doublings >= kLeastDoublings) rows.push_back(&sample);
+/// Those of one kind that teach something, weighed.
+std::vector<Row> rows_of(std::span<const SvmSample> samples, IoKind kind) {
+  std::vector<Row> rows;
+  std::vector<float> apart_us;
+  for (const SvmSample& sample : samples) {
+    const auto [faster_us, slower_us] = std::minmax(sample.local_us, sample.cloud_us);
+    if (sample.kind != kind || slower_us < kLeastRatio * faster_us) continue;
+    rows.push_back({&sample});
+    apart_us.push_back(sample.apart_us());
+  }
+  if (rows.empty()) return rows;
+  const auto middle = apart_us.begin() + static_cast<std::ptrdiff_t>(apart_us.size() / 2);
+  std::nth_element(apart_us.begin(), middle, apart_us.end());
+  for (Row& row : rows) {
+    const float weight = std::round(row.sample->apart_us() / std::max(*middle, 1e-3f));
+    row.weight = static_cast<uint32_t>(std::clamp(weight, 1.0f, float{kMostWeight}));
+  }
   return rows;
 }
 
-/// Runs LIBLINEAR over `rows`; the weights are for unscaled inputs.
-void solve(const std::vector<const SvmSample*>& rows, std::array<float, kSvmInputs>& weights) {
+/// Runs LIBLINEAR over `rows`, each as often as it weighs; the weights are for unscaled inputs.
+void solve(const std::vector<Row>& rows, std::array<float, kSvmInputs>& weights) {
   const Scale scale = scale_of(rows);
   std::vector<feature_node> nodes(rows.size() * (kSvmInputs + 1));
   std::vector<feature_node*> starts;
   std::vector<double> answers;
   size_t at = 0;
-  for (const SvmSample* row : rows) {
-    starts.push_back(&nodes[at]);
-    answers.push_back(row->cloud_faster ? 1 : -1);
+  for (const Row& row : rows) {
+    starts.insert(starts.end(), row.weight, &nodes[at]);
+    answers.insert(answers.end(), row.weight, row.sample->cloud_faster() ? 1 : -1);
     for (size_t i = 0; i < kSvmInputs; ++i)
-      nodes[at++] = {static_cast<int>(i + 1), (row->inputs[i] - scale.mean[i]) / scale.spread[i]};
+      nodes[at++] = {static_cast<int>(i + 1),
+                     (row.sample->inputs[i] - scale.mean[i]) / scale.spread[i]};
     nodes[at++] = {-1, 0};
   }
   problem all{};
-  all.l = static_cast<int>(rows.size());
+  all.l = static_cast<int>(starts.size());
   all.n = kSvmInputs;
   all.y = answers.data();
   all.x = starts.data();
@@ -93,27 +112,40 @@ void solve(const std::vector<const SvmSample*>& rows, std::array<float, kSvmInpu
   free_and_destroy_model(&found);
 }
 
-double share_right(const std::vector<const SvmSample*>& rows, const SvmWeights& weights) {
-  const auto right = std::count_if(rows.begin(), rows.end(), [&](const SvmSample* row) {
-    return (svm_score(weights, row->kind, row->inputs) > 0) == row->cloud_faster;
-  });
-  return static_cast<double>(right) / static_cast<double>(rows.size());
+/// What wrong answers of `says_cloud` cost.
+template <typename Says>
+double cost_of(const std::vector<Row>& rows, Says says_cloud) {
+  double cost = 0;
+  for (const Row& row : rows)
+    if (says_cloud(*row.sample) != row.sample->cloud_faster()) cost += row.weight;
+  return cost;
 }
 
-/// Is a machine right more often, on rows it has not seen, than saying always the same? If not,
-/// what it would learn is noise.
-bool worth_training(const std::vector<const SvmSample*>& rows, double majority) {
-  std::vector<const SvmSample*> part;
-  std::vector<const SvmSample*> held_out;
+/// Is saying the cloud always better than never?
+bool rather_cloud(const std::vector<Row>& rows) {
+  return cost_of(rows, [](const SvmSample&) { return true; }) <=
+         cost_of(rows, [](const SvmSample&) { return false; });
+}
+
+/// Does a machine cost less, on rows it has not seen, than saying always the same? If not, what it
+/// would learn is noise.
+bool worth_training(const std::vector<Row>& rows) {
+  std::vector<Row> part;
+  std::vector<Row> held_out;
   const size_t stride = std::max<size_t>(1, rows.size() / kTrialRows);
   for (size_t i = 0; i < rows.size(); i += stride)
     (i / stride % 4 == 3 ? held_out : part).push_back(rows[i]);
   const auto cloud = std::count_if(part.begin(), part.end(),
-                                   [](const SvmSample* row) { return row->cloud_faster; });
+                                   [](const Row& row) { return row.sample->cloud_faster(); });
   if (cloud == 0 || static_cast<size_t>(cloud) == part.size()) return false;
   SvmWeights weights;
-  solve(part, weights.weights[static_cast<size_t>(rows[0]->kind)]);
-  return share_right(held_out, weights) > majority + kLeastProfit * (1 - majority);
+  solve(part, weights.weights[static_cast<size_t>(rows[0].sample->kind)]);
+  const bool constant = rather_cloud(held_out);
+  const double cost = cost_of(held_out, [&](const SvmSample& sample) {
+    return svm_score(weights, sample.kind, sample.inputs) > 0;
+  });
+  const double constant_cost = cost_of(held_out, [&](const SvmSample&) { return constant; });
+  return cost < (1 - kLeastProfit) * constant_cost;
 }
 
 }  // namespace
@@ -124,14 +156,10 @@ SvmTraining train_svm(std::span<const SvmSample> samples) {
     const auto rows = rows_of(samples, kind);
     auto& weights = training.weights.weights[static_cast<size_t>(kind)];
     training.rows[static_cast<size_t>(kind)] = static_cast<uint32_t>(rows.size());
-    const auto cloud = static_cast<size_t>(std::count_if(
-        rows.begin(), rows.end(), [](const SvmSample* row) { return row->cloud_faster; }));
-    const double share =
-        rows.empty() ? 1 : static_cast<double>(cloud) / static_cast<double>(rows.size());
-    if (rows.size() >= kLeastSvmRows && worth_training(rows, std::max(share, 1 - share)))
+    if (rows.size() >= kLeastSvmRows && worth_training(rows))
       solve(rows, weights);
     else if (!rows.empty())
-      weights[kConstant] = 2 * cloud >= rows.size() ? 1.0f : -1.0f;
+      weights[kConstant] = rather_cloud(rows) ? 1.0f : -1.0f;
   }
   return training;
 }

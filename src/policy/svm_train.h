@@ -4,6 +4,8 @@
 // Thread rule: any thread but a reactor's; it computes for seconds.
 #pragma once
 
+#include <cmath>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -16,8 +18,11 @@ namespace latte {
 struct SvmSample {
   SvmInputs inputs;
   IoKind kind = IoKind::read;
-  bool cloud_faster = false;
-  float doublings = 1;  ///< how far the tiers were apart: |log2| of the ratio; weighs the sample
+  float local_us = 0;  ///< what each tier took, or would have
+  float cloud_us = 0;
+  bool cloud_faster() const { return cloud_us < local_us; }
+  /// What the wrong answer costs.
+  float apart_us() const { return std::abs(cloud_us - local_us); }
 };
 
 struct SvmTraining {
@@ -26,10 +31,12 @@ struct SvmTraining {
 };
 
 /// Weights for `samples`. A kind with fewer than kLeastSvmRows of them, or about which the machine
-/// learns nothing that holds on rows it has not seen, gets the weights that give the more frequent
-/// answer always (or 0 without any sample).
+/// learns nothing that holds on rows it has not seen, gets the weights that give the one answer
+/// that costs less always (or 0 without any sample). A row counts by what the wrong answer costs:
+/// up to kMostWeight times the kind's median one.
 SvmTraining train_svm(std::span<const SvmSample> samples);
 
 inline constexpr uint32_t kLeastSvmRows = 256;
+inline constexpr uint32_t kMostWeight = 3;
 
 }  // namespace latte

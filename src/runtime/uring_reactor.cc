@@ -169,6 +169,7 @@ void UringReactor::begin_run() {
                           nullptr, 0) == 0);
   }
   LATTE_CHECK(on_reactor_thread());
+  turn_time_ns_ = 0;  // the pause since the last run was no turn
   if (!mailbox_watch_.under_way) watch_mailbox();
 }
 

@@ -122,9 +122,8 @@ SvmSample sample_of(const SvmInputs& inputs, IoKind kind, const Truth& truth) {
   SvmSample sample;
   sample.inputs = inputs;
   sample.kind = kind;
-  sample.cloud_faster = truth.faster() == Tier::cloud;
-  sample.doublings = static_cast<float>(std::abs(
-      std::log2(static_cast<double>(truth.local_ns) / static_cast<double>(truth.cloud_ns))));
+  sample.local_us = static_cast<float>(truth.local_ns) / 1e3f;
+  sample.cloud_us = static_cast<float>(truth.cloud_ns) / 1e3f;
   return sample;
 }
 
