@@ -80,8 +80,6 @@ void DispatchTrainer::hand_over(const DispatchTicket& ticket, TimeNs now_ns, flo
     between_ns_ = std::min(2 * between_ns_, kBetweenNs);
     new_outcomes_ = 0;
     drifted_ = false;
-    for (auto& kinds : drift_)
-      for (DriftTest& test : kinds) test.restart();
     training_wanted_.store(true, std::memory_order_relaxed);
     wake();
   } else if (written % (kRing / 2) == 0) {

@@ -1,6 +1,7 @@
 #include "policy/dispatcher.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace latte {
 namespace {
@@ -27,18 +28,19 @@ constexpr float kClearTimes = 4;
 
 /// Where model and rule disagree, one in so many goes by the word of the one
 /// that is not followed: the rule while the model is trusted, the model when it
-/// is not any more; of the rule more often until there are kLeastChecks of them.
+/// is not any more; more often while a new model is tried.
 constexpr uint64_t kRuleCheckEvery = 16;
 constexpr uint64_t kFirstRuleChecksEvery = 2;
 constexpr uint64_t kModelCheckEvery = 256;
+constexpr uint64_t kFirstModelChecksEvery = 64;
 constexpr float kCheckPart = 1.0f / 128;
-/// Less is noise, ...
-constexpr float kSlower = 1.1f;
-/// ... and so much is not, even if it is known of few.
-constexpr float kMuchSlower = 4;
+/// Checks that such a moving average amounts to.
+constexpr float kMostChecks = 255;
+/// The model must be slower by so much, and by so many standard errors: a few I/Os take most of the
+/// time, and chance may give them to either.
+constexpr float kSlower = 0.1f;
+constexpr float kSureErrors = 3;
 constexpr uint32_t kFewChecks = 8;
-/// One I/O alone does not make it so: it counts up to so many times the rule's.
-constexpr float kMostTimes = 16;
 
 Tier other(Tier tier) { return tier == Tier::local ? Tier::cloud : Tier::local; }
 
@@ -118,7 +120,7 @@ Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
     trained_ = true;
     // One that is still being tried is not tried anew.
     for (Trust& trust : trust_)
-      if (trust.trusted || trust.checks() >= kLeastChecks) trust = {.trusted = trust.trusted};
+      if (trust.tried()) trust = {.trusted = trust.trusted};
   }
   if (!trained_) {
     last_score_ = 0;
@@ -132,12 +134,11 @@ Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   if (by_model == by_rule) return by_rule;
   ticket.disputed = true;
   if (trust.trusted) {
-    const bool few = trust.count[0] < kLeastChecks;
-    const bool check = random_.chance(1, few ? kFirstRuleChecksEvery : kRuleCheckEvery);
+    const bool check = random_.chance(1, trust.tried() ? kRuleCheckEvery : kFirstRuleChecksEvery);
     ticket.reason = check ? Reason::rule_check : Reason::model;
     return check ? by_rule : by_model;
   }
-  const bool check = random_.chance(1, kModelCheckEvery);
+  const bool check = random_.chance(1, trust.tried() ? kModelCheckEvery : kFirstModelChecksEvery);
   ticket.reason = check ? Reason::model_check : Reason::rule;
   return check ? by_model : by_rule;
 }
@@ -175,15 +176,30 @@ DispatchTicket Dispatcher::begin_on(const DispatchIo& io, Tier tier) {
 }
 
 void Dispatcher::judge(Trust& trust, bool by_model, float latency_us) {
-  if (trust.count[0] > 0) latency_us = std::min(latency_us, kMostTimes * trust.latency_us[0]);
-  float& average = trust.latency_us[by_model];
-  uint32_t& count = trust.count[by_model];
+  trust.of[by_model].add(latency_us);
+  const float rule_us = trust.of[0].mean;
+  const float slower_us = trust.of[1].mean - rule_us;
+  const float error_us = std::sqrt(trust.of[0].error_squared() + trust.of[1].error_squared());
+  if (trust.checks() >= kFewChecks &&
+      slower_us > std::max(kSlower * rule_us, kSureErrors * error_us)) {
+    trust.trusted = false;
+    trust.condemned = true;
+  }
+  if (trust.checks() >= kLeastChecks && slower_us < -error_us) {
+    trust.trusted = true;
+    trust.condemned = false;
+  }
+}
+
+void Dispatcher::Fared::add(float latency_us) {
   count = std::min(count + 1, UINT32_MAX - 1);
-  average += (latency_us - average) * std::max(kCheckPart, 1 / static_cast<float>(count));
-  const bool obvious = trust.latency_us[1] > kMuchSlower * trust.latency_us[0];
-  if (trust.checks() < (obvious ? kFewChecks : kLeastChecks)) return;
-  if (trust.latency_us[1] > kSlower * trust.latency_us[0]) trust.trusted = false;
-  if (trust.latency_us[1] < trust.latency_us[0]) trust.trusted = true;
+  const float part = std::max(kCheckPart, 1 / static_cast<float>(count));
+  mean += (latency_us - mean) * part;
+  squares += (latency_us * latency_us - squares) * part;
+}
+
+float Dispatcher::Fared::error_squared() const {
+  return std::max(0.0f, squares - mean * mean) / std::min(static_cast<float>(count), kMostChecks);
 }
 
 void Dispatcher::end(const DispatchTicket& ticket, TimeNs now_ns, bool ok) {

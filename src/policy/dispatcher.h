@@ -79,18 +79,28 @@ class Dispatcher {
   /// Not trusted, and known well enough that another one may take its place.
   bool found_useless(IoKind kind) const {
     const Trust& trust = trust_[static_cast<size_t>(kind)];
-    return !trust.trusted && trust.checks() >= kLeastChecks;
+    return !trust.trusted && trust.tried();
   }
 
  private:
-  // How I/Os fared about which model and rule disagreed; moving averages.
-  struct Trust {
-    std::array<float, 2> latency_us{};  // by the rule's word, by the model's
-    std::array<uint32_t, 2> count{};
-    bool trusted = true;
-    uint32_t checks() const { return std::min(count[0], count[1]); }
-  };
+  /// By rule and by model, until it is known which is better.
   static constexpr uint32_t kLeastChecks = 32;
+  // How long I/Os took; moving averages, in us.
+  struct Fared {
+    float mean = 0;
+    float squares = 0;
+    uint32_t count = 0;
+    void add(float latency_us);
+    float error_squared() const;  // of the mean
+  };
+  // How those fared about which model and rule disagreed.
+  struct Trust {
+    std::array<Fared, 2> of{};  // by the rule's word, by the model's
+    bool trusted = true;
+    bool condemned = false;  // this model, and not one before it
+    uint32_t checks() const { return std::min(of[0].count, of[1].count); }
+    bool tried() const { return condemned || checks() >= kLeastChecks; }
+  };
   Tier decide(const DispatchIo& io, DispatchTicket& ticket);
   bool pool_is_within(float limit_us, float pool_us, const DispatchIo& io) const;
   bool reactor_bound(const DispatchIo& io, TimeNs turn_ns) const;

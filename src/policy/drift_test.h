@@ -1,6 +1,6 @@
 // When is the model out of date? Two tests over a stream of latencies (as logarithms).
 //
-// DriftTest compares windows of completions with the window the model was trained on: the mean has
+// DriftTest compares windows of completions with the first one since it last fired: the mean has
 // moved by half a standard deviation, or the spread by a factor of 1.5, in two windows running. The
 // paper's rule, TenPercentRule, compares windows of time, and fires when throughput or the variance
 // of the latency moves by 10 %; production disks do that every other minute.
@@ -47,7 +47,7 @@ class DriftTest {
 
   /// One completion. True if the stream has drifted; it then begins anew.
   bool add(float latency_log2);
-  /// A model has just been trained: the next window is what it is compared with.
+  /// The next window is what later ones are compared with.
   void restart() { *this = {}; }
 
  private:

@@ -9,6 +9,9 @@ namespace {
 
 /// Keeps directions that the outcomes say nothing of at no weight.
 constexpr double kRidge = 1e-2;
+/// An eighth of a microsecond, and a quarter of an hour: what is estimated beyond is no latency.
+constexpr double kLeastLog2 = -3;
+constexpr double kMostLog2 = 30;
 
 using Row = std::array<double, kSvmInputs>;
 using Matrix = std::array<Row, kSvmInputs>;
@@ -72,7 +75,8 @@ std::vector<SvmSample> label_outcomes(std::span<const DispatchOutcome> outcomes)
     const Regression& other = tiers[on_local ? 1 : 0][static_cast<size_t>(outcome.kind)];
     if (other.count() < kLeastOutcomes) continue;
     const auto us = std::exp2(outcome.latency_log2);
-    const auto other_us = static_cast<float>(std::exp2(other.estimate(outcome.inputs)));
+    const double estimate = std::clamp(other.estimate(outcome.inputs), kLeastLog2, kMostLog2);
+    const auto other_us = static_cast<float>(std::exp2(estimate));
     SvmSample sample;
     sample.inputs = outcome.inputs;
     sample.kind = outcome.kind;

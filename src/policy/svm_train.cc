@@ -58,7 +58,7 @@ std::vector<Row> rows_of(std::span<const SvmSample> samples, IoKind kind) {
   std::vector<float> apart_us;
   for (const SvmSample& sample : samples) {
     const auto [faster_us, slower_us] = std::minmax(sample.local_us, sample.cloud_us);
-    if (sample.kind != kind || slower_us < kLeastRatio * faster_us) continue;
+    if (sample.kind != kind || !(slower_us > kLeastRatio * faster_us)) continue;
     rows.push_back({&sample});
     apart_us.push_back(sample.apart_us());
   }
@@ -123,8 +123,9 @@ double cost_of(const std::vector<Row>& rows, Says says_cloud) {
 
 /// Is saying the cloud always better than never?
 bool rather_cloud(const std::vector<Row>& rows) {
-  return cost_of(rows, [](const SvmSample&) { return true; }) <=
-         cost_of(rows, [](const SvmSample&) { return false; });
+  return cost_of(rows, [](const SvmSample&) { return true; }) <
+         cost_of(
+             rows, [](const SvmSample&) { return false; });
 }
 
 /// Does a machine cost less, on rows it has not seen, than saying always the same? If not, what it

@@ -447,6 +447,27 @@ TEST(Dispatcher, AModelIsNotCondemnedForOneIo) {
   EXPECT_TRUE(dispatcher.trusted(IoKind::read));
 }
 
+TEST(Dispatcher, AGoodModelIsNotJudgedByTheLiarBefore) {
+  Dispatcher dispatcher(1);
+  get_to_know(dispatcher, 90);  // the rule says the pool
+  TimeNs now_ns = 2 * kSecond;
+  const auto run = [&](int ios, int64_t cloud_us) {
+    for (int i = 0; i < ios; ++i, now_ns += kMillisecond) {
+      const DispatchTicket ticket = dispatcher.begin({now_ns, IoKind::read, 4096});
+      // What a reader feels; the averages that the rule goes by stay as they are.
+      const bool cloud = ticket.tier == Tier::cloud && ticket.disputed;
+      dispatcher.end(ticket, now_ns + (cloud ? cloud_us : 80) * kMicrosecond);
+    }
+  };
+  dispatcher.set_weights(always(1));
+  run(64, 8'000);
+  ASSERT_FALSE(dispatcher.trusted(IoKind::read));
+  ASSERT_TRUE(dispatcher.found_useless(IoKind::read));
+  dispatcher.set_weights(always(1));
+  run(1, 8'000);
+  EXPECT_FALSE(dispatcher.found_useless(IoKind::read)) << "it is tried";
+}
+
 TEST(Dispatcher, AGoodModelRegainsTrustThroughTheTrainer) {
   ToyTiers tiers;
   Dispatcher dispatcher(1);
