@@ -39,8 +39,8 @@ DispatchTicket DispatchTrainer::begin(const DispatchIo& io) {
 }
 
 DispatchTicket DispatchTrainer::begin_obvious(const DispatchIo& io) {
-  if (++since_obvious_ < kSampleObviousEvery) return dispatcher_.begin_on(io, Tier::local);
-  since_obvious_ = 0;
+  if (io.now_ns < next_obvious_ns_) return dispatcher_.begin_on(io, Tier::local);
+  next_obvious_ns_ = io.now_ns + kObviousNs;
   SvmInputs inputs;
   make_svm_inputs(dispatcher_.state(), io, inputs);
   DispatchTicket ticket = dispatcher_.begin_on(io, Tier::local);

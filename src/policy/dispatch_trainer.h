@@ -55,8 +55,9 @@ class DispatchTrainer {
  private:
   /// All I/Os of exploration and checks are remembered, one in so many of the others, ...
   static constexpr uint32_t kSampleEvery = 4;
-  /// ... and of those that teach little.
-  static constexpr uint32_t kSampleObviousEvery = 16;
+  /// ... and of those that teach little one in a span of so long: what is kept leaves the caches
+  /// poorer.
+  static constexpr TimeNs kObviousNs = 64 * kMicrosecond;
 
   struct Pending {
     SvmInputs inputs;
@@ -75,7 +76,7 @@ class DispatchTrainer {
   std::array<Pending, kPending> pending_{};
   uint32_t last_sample_ = 0;
   uint32_t since_sample_ = 0;
-  uint32_t since_obvious_ = 0;
+  TimeNs next_obvious_ns_ = INT64_MIN;
   uint32_t new_outcomes_ = 0;
   bool drifted_ = false;
   TimeNs next_training_ns_ = INT64_MIN;
