@@ -85,7 +85,7 @@ bool Dispatcher::pool_is_within(float limit_us, float pool_us, const DispatchIo&
   const TierQueue& local = state_.queue(Tier::local);
   const TimeNs since_ns = local.oldest_ns[static_cast<size_t>(io.kind)];
   const float age_us = since_ns == 0 ? 0 : static_cast<float>(io.now_ns - since_ns) / 1e3f;
-  return std::max(pool_us, age_us) < limit_us && !silent(Tier::local, io.now_ns);
+  return std::max(pool_us, age_us) < limit_us;
 }
 
 bool Dispatcher::reactor_bound(const DispatchIo& io, TimeNs turn_ns) const {
@@ -102,6 +102,7 @@ bool Dispatcher::much_sooner_locally(const DispatchIo& io) const {
 }
 
 bool Dispatcher::obviously_local(const DispatchIo& io, TimeNs turn_ns) {
+  if (silent(Tier::local, io.now_ns)) return false;
   const bool small = io.bytes <= kExploreBytes;
   if (small && !silent(Tier::cloud, io.now_ns) && exploration_is_due(Tier::cloud, io)) return false;
   // Which write will find the drive at its collection is the model's to say.

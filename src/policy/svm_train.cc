@@ -112,20 +112,22 @@ void solve(const std::vector<Row>& rows, std::array<float, kSvmInputs>& weights)
   free_and_destroy_model(&found);
 }
 
-/// What wrong answers of `says_cloud` cost.
-template <typename Says>
-double cost_of(const std::vector<Row>& rows, Says says_cloud) {
-  double cost = 0;
+/// What the rows weigh that `cloud` is the right answer for: what the other one, always, costs.
+double weight_of(const std::vector<Row>& rows, bool cloud) {
+  double weight = 0;
   for (const Row& row : rows)
-    if (says_cloud(*row.sample) != row.sample->cloud_faster()) cost += row.weight;
-  return cost;
+    if (row.sample->cloud_faster() == cloud) weight += row.weight;
+  return weight;
 }
 
-/// Is saying the cloud always better than never?
-bool rather_cloud(const std::vector<Row>& rows) {
-  return cost_of(rows, [](const SvmSample&) { return true; }) <
-         cost_of(
-             rows, [](const SvmSample&) { return false; });
+/// What the machine's wrong answers cost.
+double cost_of(const SvmWeights& weights, const std::vector<Row>& rows) {
+  double cost = 0;
+  for (const Row& row : rows) {
+    const bool says_cloud = svm_score(weights, row.sample->kind, row.sample->inputs) > 0;
+    if (says_cloud != row.sample->cloud_faster()) cost += row.weight;
+  }
+  return cost;
 }
 
 /// Does a machine cost less, on rows it has not seen, than saying always the same? If not, what it
@@ -136,17 +138,11 @@ bool worth_training(const std::vector<Row>& rows) {
   const size_t stride = std::max<size_t>(1, rows.size() / kTrialRows);
   for (size_t i = 0; i < rows.size(); i += stride)
     (i / stride % 4 == 3 ? held_out : part).push_back(rows[i]);
-  const auto cloud = std::count_if(part.begin(), part.end(),
-                                   [](const Row& row) { return row.sample->cloud_faster(); });
-  if (cloud == 0 || static_cast<size_t>(cloud) == part.size()) return false;
+  if (weight_of(part, true) == 0 || weight_of(part, false) == 0) return false;
   SvmWeights weights;
   solve(part, weights.weights[static_cast<size_t>(rows[0].sample->kind)]);
-  const bool constant = rather_cloud(held_out);
-  const double cost = cost_of(held_out, [&](const SvmSample& sample) {
-    return svm_score(weights, sample.kind, sample.inputs) > 0;
-  });
-  const double constant_cost = cost_of(held_out, [&](const SvmSample&) { return constant; });
-  return cost < (1 - kLeastProfit) * constant_cost;
+  const double constant = std::min(weight_of(held_out, true), weight_of(held_out, false));
+  return cost_of(weights, held_out) < (1 - kLeastProfit) * constant;
 }
 
 }  // namespace
@@ -160,7 +156,7 @@ SvmTraining train_svm(std::span<const SvmSample> samples) {
     if (rows.size() >= kLeastSvmRows && worth_training(rows))
       solve(rows, weights);
     else if (!rows.empty())
-      weights[kConstant] = rather_cloud(rows) ? 1.0f : -1.0f;
+      weights[kConstant] = weight_of(rows, true) > weight_of(rows, false) ? 1.0f : -1.0f;
   }
   return training;
 }
