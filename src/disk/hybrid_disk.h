@@ -197,6 +197,7 @@ class HybridDisk final : public BlockDevice,
   Task<IoStatus> read_raced(Run local, PoolRead read, std::span<std::byte> out, Keep keep);
   Task<bool> read_first_tier(Run local, Run cloud, DispatchTicket ticket, std::span<std::byte> out);
   bool may_hedge(uint64_t blocks);
+  bool only_to_know(const DispatchTicket& ticket) const;
   TimeNs cloud_patience_ns(IoKind kind) const;
   TimeNs pool_patience_ns() const;
   std::shared_ptr<TierRead> start_other_read(std::shared_ptr<Race> race, Tier first, Run local);

@@ -146,6 +146,15 @@ bool HybridDisk::may_hedge(uint64_t blocks) {
   return true;
 }
 
+/// Does an I/O go to the tier only so that the tier is known? Then the other one is asked at once,
+/// too: no client is to wait for it.
+bool HybridDisk::only_to_know(const DispatchTicket& ticket) const {
+  using Reason = DispatchTicket::Reason;
+  const bool probe =
+      ticket.reason == Reason::silent && dispatch_->silent(ticket.tier, reactor_.now());
+  return probe || ticket.reason == Reason::exploration || ticket.reason == Reason::model_check;
+}
+
 /// How long the cloud is waited for before the pool is asked as well.
 TimeNs HybridDisk::cloud_patience_ns(IoKind kind) const {
   const float wait_us = kPatience * dispatch_->usual_us(Tier::cloud, kind);
@@ -179,8 +188,9 @@ Task<bool> HybridDisk::read_first_tier(Run local, Run cloud, DispatchTicket tick
   const auto race = make_pooled<Race>();
   const Tier tier = ticket.tier;
   const auto first = start_tier_read(race, tier == Tier::cloud ? cloud : local, ticket);
-  const TimeNs due_ns =
-      reactor_.now() + (tier == Tier::cloud ? cloud_patience_ns(IoKind::read) : pool_patience_ns());
+  const TimeNs usual_ns =
+      tier == Tier::cloud ? cloud_patience_ns(IoKind::read) : pool_patience_ns();
+  const TimeNs due_ns = reactor_.now() + (only_to_know(ticket) ? 0 : usual_ns);
   while (!first->done && reactor_.now() < due_ns) co_await Race::Wait{reactor_, *race, due_ns};
   if (first->done) co_return take_from(*first, local, out);
   const auto second = start_other_read(race, tier, local);

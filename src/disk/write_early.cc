@@ -187,10 +187,7 @@ void HybridDisk::finish_early_write(const EarlyWrite& write) {
 /// Waits until it is done, or takes longer than usual and the pool would be sooner. Not at all
 /// where it only serves to know the cloud: that costs no client time.
 Task<void> HybridDisk::await_early_write(std::shared_ptr<EarlyWrite> write) {
-  using Reason = DispatchTicket::Reason;
-  const Reason reason = write->timed.reason;
-  const bool probe = reason == Reason::silent && dispatch_->silent(Tier::cloud, reactor_.now());
-  if (probe || reason == Reason::exploration || reason == Reason::model_check) co_return;
+  if (only_to_know(write->timed)) co_return;
   while (!write->done && going_on()) {
     const TimeNs due_ns = reactor_.now() + cloud_patience_ns(IoKind::write);
     while (!write->done && reactor_.now() < due_ns)
