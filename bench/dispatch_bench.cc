@@ -37,12 +37,12 @@ double now_ns(clockid_t clock = CLOCK_MONOTONIC) {
   return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
 }
 
-SvmWeights some_weights() {
+SvmModel some_model() {
   Random random(5);
-  SvmWeights weights;
-  for (auto& kind : weights.weights)
+  SvmModel model;
+  for (auto& kind : model.weights)
     for (float& weight : kind) weight = static_cast<float>(random.uniform() - 0.5);
-  return weights;
+  return model;
 }
 
 DispatchIo some_io(int i) {
@@ -56,11 +56,11 @@ void fill(Dispatcher& dispatcher, std::vector<DispatchTicket>& flying) {
 }
 
 /// The decision alone: inputs and score.
-float decide(const DispatchState& state, const SvmWeights& weights, const DispatchIo& io) {
+float decide(const DispatchState& state, const SvmModel& model, const DispatchIo& io) {
   SvmInputs inputs;
-  fetch_svm_weights(weights, io.kind);
+  fetch_svm_weights(model, io.kind);
   make_svm_inputs(state, io, inputs);
-  return svm_score(weights, io.kind, inputs);
+  return svm_score(model, io.kind, inputs);
 }
 
 void flush_lines(const void* memory, size_t bytes) {
@@ -69,11 +69,11 @@ void flush_lines(const void* memory, size_t bytes) {
   _mm_mfence();
 }
 
-double warm_decision_ns(Dispatcher& dispatcher, const SvmWeights& weights) {
+double warm_decision_ns(Dispatcher& dispatcher, const SvmModel& model) {
   float sum = 0;
   const double start = now_ns(CLOCK_THREAD_CPUTIME_ID);
   for (int i = 0; i < kWarmDecisions; ++i)
-    sum += decide(dispatcher.state(), weights, some_io(i + 100));
+    sum += decide(dispatcher.state(), model, some_io(i + 100));
   const double each = (now_ns(CLOCK_THREAD_CPUTIME_ID) - start) / kWarmDecisions;
   if (sum == 12345) std::puts("");  // keeps the loop
   return each;
@@ -104,19 +104,19 @@ double cold_ns(Flush flush, Act act) {
 }
 
 /// A decision whose lines have just been flushed from all caches.
-double cold_decision_ns(Dispatcher& dispatcher, const SvmWeights& weights) {
+double cold_decision_ns(Dispatcher& dispatcher, const SvmModel& model) {
   return cold_ns(
       [&] {
         flush_lines(&dispatcher.state(), sizeof(DispatchState));
-        flush_lines(&weights, sizeof(weights));
+        flush_lines(&model, sizeof(model));
       },
-      [&](int i) { return decide(dispatcher.state(), weights, some_io(i + 100)); });
+      [&](int i) { return decide(dispatcher.state(), model, some_io(i + 100)); });
 }
 
 /// A single line that is in no cache: what any cold decision takes at least.
-double cold_line_ns(const SvmWeights& weights) {
-  const volatile float* line = weights.weights[0].data();
-  return cold_ns([&] { flush_lines(&weights, kLineBytes); }, [&](int) { return *line; });
+double cold_line_ns(const SvmModel& model) {
+  const volatile float* line = model.weights[0].data();
+  return cold_ns([&] { flush_lines(&model, kLineBytes); }, [&](int) { return *line; });
 }
 
 /// begin() of one I/O and end() of another, by `begin` and `end`.
@@ -156,15 +156,15 @@ double training_seconds() {
 
 int run(const Options& options) {
   Dispatcher dispatcher(1);
-  const SvmWeights weights = some_weights();
-  dispatcher.set_weights(weights);
+  const SvmModel model = some_model();
+  dispatcher.set_model(model);
   std::vector<DispatchTicket> flying;
   fill(dispatcher, flying);
-  std::printf("model: %zu bytes; state a decision reads: %zu bytes\n", sizeof(SvmWeights),
+  std::printf("model: %zu bytes; state a decision reads: %zu bytes\n", sizeof(SvmModel),
               kTiers * (sizeof(KindHistory) + sizeof(TierQueue)));
-  const double warm = warm_decision_ns(dispatcher, weights);
-  const double cold = cold_decision_ns(dispatcher, weights);
-  std::printf("a line of memory with a cold cache: %.1f ns\n", cold_line_ns(weights));
+  const double warm = warm_decision_ns(dispatcher, model);
+  const double cold = cold_decision_ns(dispatcher, model);
+  std::printf("a line of memory with a cold cache: %.1f ns\n", cold_line_ns(model));
   std::printf(
       "decision (inputs and dot product): %.1f ns warm, %.1f ns with a "
       "cold cache\n",

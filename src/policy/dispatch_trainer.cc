@@ -118,6 +118,8 @@ void DispatchTrainer::take_outcomes() {
   const uint64_t written = written_.load(std::memory_order_acquire);
   for (uint64_t i = taken_.load(std::memory_order_relaxed); i < written; ++i) {
     const DispatchOutcome& outcome = ring_[i % kRing];
+    toll_meter_.add(outcome.tier, outcome.kind, depth_log2(outcome.inputs, outcome.tier),
+                    outcome.latency_log2);
     Kept& kept = kept_[static_cast<size_t>(outcome.tier)][static_cast<size_t>(outcome.kind)];
     if (kept.outcomes.size() < kKept)
       kept.outcomes.push_back(outcome);
@@ -132,10 +134,13 @@ void DispatchTrainer::train_once() {
   for (const auto& kinds : kept_)
     for (const Kept& kept : kinds)
       all.insert(all.end(), kept.outcomes.begin(), kept.outcomes.end());
-  const std::vector<SvmSample> samples = label_outcomes(all);
-  const SvmTraining training = train_svm(samples);
+  std::vector<SvmSample> samples = label_outcomes(all);
+  const CongestionTolls tolls = toll_meter_.tolls();
+  charge(tolls, samples);
+  SvmTraining training = train_svm(samples);
+  training.model.tolls = tolls;
   if (training.rows[0] + training.rows[1] < kLeastSvmRows) return;
-  dispatcher_.set_weights(training.weights);
+  dispatcher_.set_model(training.model);
   trainings_.fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -98,6 +98,7 @@ class DispatchTrainer {
     size_t next = 0;
   };
   std::array<std::array<Kept, kIoKinds>, kTiers> kept_;
+  TollMeter toll_meter_;
   std::jthread thread_;  // last: it uses all of the above
 };
 

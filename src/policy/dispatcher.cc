@@ -1,7 +1,6 @@
 #include "policy/dispatcher.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace latte {
 namespace {
@@ -16,7 +15,7 @@ constexpr TimeNs kExploreNs = 5 * kMillisecond;
 /// ... or so long if it was many times slower then, ...
 constexpr TimeNs kExploreSlowNs = 40 * kMillisecond;
 constexpr float kManyTimes = 8;
-/// ... but at most one in so many, and none larger than this.
+/// ... but at most one in so many, and none larger than this once something is known of the tier.
 constexpr uint32_t kExploreEvery = 128;
 constexpr uint32_t kExploreBytes = 64u << 10;
 
@@ -25,22 +24,6 @@ constexpr uint32_t kExploreBytes = 64u << 10;
 constexpr float kTurns = 3;
 /// A read is obviously the pool's if the cloud would take so many times as long.
 constexpr float kClearTimes = 4;
-
-/// Where model and rule disagree, one in so many goes by the word of the one
-/// that is not followed: the rule while the model is trusted, the model when it
-/// is not any more; more often while a new model is tried.
-constexpr uint64_t kRuleCheckEvery = 16;
-constexpr uint64_t kFirstRuleChecksEvery = 2;
-constexpr uint64_t kModelCheckEvery = 256;
-constexpr uint64_t kFirstModelChecksEvery = 64;
-constexpr float kCheckPart = 1.0f / 128;
-/// Checks that such a moving average amounts to.
-constexpr float kMostChecks = 255;
-/// The model must be slower by so much, and by so many standard errors: a few I/Os take most of the
-/// time, and chance may give them to either.
-constexpr float kSlower = 0.1f;
-constexpr float kSureErrors = 3;
-constexpr uint32_t kFewChecks = 8;
 
 Tier other(Tier tier) { return tier == Tier::local ? Tier::cloud : Tier::local; }
 
@@ -66,12 +49,11 @@ bool Dispatcher::exploration_is_due(Tier tier, const DispatchIo& io) const {
   const float chosen_us = state_.history(other(tier), io.kind).slow_latency_us;
   const TimeNs wait_ns = slow_us > kManyTimes * chosen_us ? kExploreSlowNs : kExploreNs;
   const TimeNs last_ns = last_sent_ns_[DispatchState::index(tier)][kind];
-  return slow_us == 0 || io.now_ns - last_ns >= wait_ns;
+  return slow_us == 0 || (io.bytes <= kExploreBytes && io.now_ns - last_ns >= wait_ns);
 }
 
 /// Is it time that `tier`, which was not chosen, gets `io` all the same?
 bool Dispatcher::wants_exploration(Tier tier, const DispatchIo& io) {
-  if (io.bytes > kExploreBytes) return false;
   uint32_t& since = since_exploration_[static_cast<size_t>(io.kind)];
   ++since;
   if (!exploration_is_due(tier, io)) return false;
@@ -103,52 +85,53 @@ bool Dispatcher::much_sooner_locally(const DispatchIo& io) const {
 
 bool Dispatcher::obviously_local(const DispatchIo& io, TimeNs turn_ns) {
   if (silent(Tier::local, io.now_ns)) return false;
-  const bool small = io.bytes <= kExploreBytes;
-  if (small && !silent(Tier::cloud, io.now_ns) && exploration_is_due(Tier::cloud, io)) return false;
+  if (!silent(Tier::cloud, io.now_ns) && exploration_is_due(Tier::cloud, io)) return false;
   // Which write will find the drive at its collection is the model's to say.
   const bool clear = io.kind == IoKind::read && much_sooner_locally(io);
   if (!clear && !reactor_bound(io, turn_ns)) return false;
-  since_exploration_[static_cast<size_t>(io.kind)] += small;
+  ++since_exploration_[static_cast<size_t>(io.kind)];
   return true;
+}
+
+/// Has the model something to go by? It was not trained on windows that are empty.
+bool Dispatcher::windows_are_full(IoKind kind) const {
+  const auto k = static_cast<size_t>(kind);
+  return std::min(completions_[0][k], completions_[1][k]) == KindHistory::kWindow;
 }
 
 Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   using Reason = DispatchTicket::Reason;
-  fetch_svm_weights(weights_, io.kind);
+  fetch_svm_weights(model_, io.kind);
   make_svm_inputs(state_, io, inputs_);
-  const Tier by_rule = choose_shortest_wait(state_, io);
-  if (new_weights_.take(weights_, weights_version_)) {
+  const auto kind = static_cast<size_t>(io.kind);
+  // Exploration tells of a cloud of which nothing is known, not every I/O until the first ends.
+  const bool cloud_is_known = completions_[DispatchState::index(Tier::cloud)][kind] > 0;
+  const Tier by_rule = cloud_is_known ? choose_shortest_wait(state_, io) : Tier::local;
+  if (new_model_.take(model_, model_version_)) {
     trained_ = true;
-    // One that is still being tried is not tried anew.
-    for (Trust& trust : trust_)
-      if (trust.tried()) trust = {.trusted = trust.trusted};
+    for (ModelTrust& trust : trust_) trust.replace_model();
   }
-  if (!trained_) {
+  if (!trained_ || !windows_are_full(io.kind)) {
     last_score_ = 0;
     return by_rule;
   }
-  last_score_ = svm_score(weights_, io.kind, inputs_);
+  last_score_ = svm_score(model_, io.kind, inputs_);
   // 0: a kind that the model knows nothing of.
   const Tier by_model = last_score_ > 0 ? Tier::cloud : last_score_ < 0 ? Tier::local : by_rule;
-  const Trust& trust = trust_[static_cast<size_t>(io.kind)];
-  ticket.reason = trust.trusted ? Reason::model : Reason::rule;
+  const ModelTrust& trust = trust_[kind];
+  ticket.reason = trust.trusted() ? Reason::model : Reason::rule;
   if (by_model == by_rule) return by_rule;
   ticket.disputed = true;
-  if (trust.trusted) {
-    const bool check = random_.chance(1, trust.tried() ? kRuleCheckEvery : kFirstRuleChecksEvery);
-    ticket.reason = check ? Reason::rule_check : Reason::model;
-    return check ? by_rule : by_model;
-  }
-  const bool check = random_.chance(1, trust.tried() ? kModelCheckEvery : kFirstModelChecksEvery);
-  ticket.reason = check ? Reason::model_check : Reason::rule;
-  return check ? by_model : by_rule;
+  if (!random_.chance(1, trust.check_every())) return trust.trusted() ? by_model : by_rule;
+  ticket.reason = trust.trusted() ? Reason::rule_check : Reason::model_check;
+  return trust.trusted() ? by_rule : by_model;
 }
 
 DispatchTicket Dispatcher::begin(const DispatchIo& io) {
   DispatchTicket ticket;
   ticket.io = io;
   ticket.tier = decide(io, ticket);
-  ticket.model = weights_version_;
+  ticket.model = model_version_;
   const bool chosen_silent = silent(ticket.tier, io.now_ns);
   const bool other_silent = silent(other(ticket.tier), io.now_ns);
   const auto kind = static_cast<size_t>(io.kind);
@@ -162,6 +145,8 @@ DispatchTicket Dispatcher::begin(const DispatchIo& io) {
     ticket.reason = DispatchTicket::Reason::exploration;
     ticket.disputed = false;
   }
+  if (ticket.disputed)
+    ticket.toll_us = model_.tolls.us(ticket.tier, io.kind, depth_log2(inputs_, ticket.tier));
   last_sent_ns_[DispatchState::index(ticket.tier)][kind] = io.now_ns;
   ticket.slot = state_.note_submission(ticket.tier, io);
   return ticket;
@@ -176,40 +161,16 @@ DispatchTicket Dispatcher::begin_on(const DispatchIo& io, Tier tier) {
   return ticket;
 }
 
-void Dispatcher::judge(Trust& trust, bool by_model, float latency_us) {
-  trust.of[by_model].add(latency_us);
-  const float rule_us = trust.of[0].mean;
-  const float slower_us = trust.of[1].mean - rule_us;
-  const float error_us = std::sqrt(trust.of[0].error_squared() + trust.of[1].error_squared());
-  if (trust.checks() >= kFewChecks &&
-      slower_us > std::max(kSlower * rule_us, kSureErrors * error_us)) {
-    trust.trusted = false;
-    trust.condemned = true;
-  }
-  if (trust.checks() >= kLeastChecks && slower_us < -error_us) {
-    trust.trusted = true;
-    trust.condemned = false;
-  }
-}
-
-void Dispatcher::Fared::add(float latency_us) {
-  count = std::min(count + 1, UINT32_MAX - 1);
-  const float part = std::max(kCheckPart, 1 / static_cast<float>(count));
-  mean += (latency_us - mean) * part;
-  squares += (latency_us * latency_us - squares) * part;
-}
-
-float Dispatcher::Fared::error_squared() const {
-  return std::max(0.0f, squares - mean * mean) / std::min(static_cast<float>(count), kMostChecks);
-}
-
 void Dispatcher::end(const DispatchTicket& ticket, TimeNs now_ns, bool ok) {
   using Reason = DispatchTicket::Reason;
   state_.note_completion(ticket.tier, ticket.slot, ticket.io, now_ns, ok);
-  if (!ok || !ticket.disputed || ticket.model != weights_version_) return;
+  uint8_t& completions =
+      completions_[DispatchState::index(ticket.tier)][static_cast<size_t>(ticket.io.kind)];
+  if (ok && completions < KindHistory::kWindow) ++completions;
+  if (!ok || !ticket.disputed || ticket.model != model_version_) return;
   const bool by_model = ticket.reason == Reason::model || ticket.reason == Reason::model_check;
-  judge(trust_[static_cast<size_t>(ticket.io.kind)], by_model,
-        static_cast<float>(now_ns - ticket.io.now_ns) / 1e3f);
+  const float latency_us = static_cast<float>(now_ns - ticket.io.now_ns) / 1e3f;
+  trust_[static_cast<size_t>(ticket.io.kind)].judge(by_model, latency_us + ticket.toll_us);
 }
 
 }  // namespace latte

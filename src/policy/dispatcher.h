@@ -3,26 +3,24 @@
 // both tiers stay known.
 //
 // Guards, so that it is never worse than the simple rule for long:
-//  - untrained: the rule decides.
-//  - where model and rule disagree, a share of the I/Os goes by the other's word, drawn at random;
-//    the model decides only while those it decided were not slower than those the rule did. What is
-//    trained after one that was has to earn its trust.
-//  - a tier marked dead, or whose oldest I/O has waited kSilentNs with nothing completed since,
-//  gets
-//    nothing but probes.
+//  - untrained: the rule decides;
+//  - where model and rule disagree, the model decides only while those it decided did not cost
+//    more than those the rule did, tolls included (model_trust.h, congestion_toll.h);
+//  - a tier that is dead, or whose oldest I/O has waited kSilentNs with nothing completed since,
+//    gets nothing but probes.
 //
-// Thread rule: one reactor; set_weights() may be called by another thread. No allocation, lock or
+// Thread rule: one reactor; set_model() may be called by another thread. No allocation, lock or
 // system call after construction.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 
 #include "base/random.h"
 #include "policy/dispatch_rules.h"
+#include "policy/model_slot.h"
+#include "policy/model_trust.h"
 #include "policy/svm_model.h"
-#include "policy/weights_slot.h"
 
 namespace latte {
 
@@ -38,9 +36,10 @@ struct DispatchTicket {
     silent
   } reason = Reason::rule;
   bool disputed = false;  ///< model and rule disagreed, and one of them was followed
+  float toll_us = 0;      ///< of disputed ones: what the I/O costs others
   uint32_t slot = DispatchState::kUntracked;
   uint32_t sample = 0;  ///< the trainer's; 0: it does not look at this one
-  uint64_t model = 0;   ///< the weights that had a word
+  uint64_t model = 0;   ///< its version, if it had a word
   DispatchIo io{};
 };
 
@@ -63,8 +62,8 @@ class Dispatcher {
   void end(const DispatchTicket& ticket, TimeNs now_ns, bool ok = true);
   void set_dead(Tier tier, bool dead) { state_.set_dead(tier, dead); }
 
-  /// Any thread: from the next decision on these weights are used, as much trusted as the last.
-  void set_weights(const SvmWeights& weights) { new_weights_.publish(weights); }
+  /// Any thread: from the next decision on it is used, as much trusted as the last.
+  void set_model(const SvmModel& model) { new_model_.publish(model); }
 
   /// Dead, or nothing was heard of it for long although something is under way.
   bool silent(Tier tier, TimeNs now_ns) const;
@@ -75,50 +74,33 @@ class Dispatcher {
   /// What the model said in the last begin(); false without a model.
   bool last_model_says_cloud() const { return last_score_ > 0; }
   bool trained() const { return trained_; }
-  bool trusted(IoKind kind) const { return trust_[static_cast<size_t>(kind)].trusted; }
+  bool trusted(IoKind kind) const { return trust_[static_cast<size_t>(kind)].trusted(); }
   /// Not trusted, and known well enough that another one may take its place.
   bool found_useless(IoKind kind) const {
-    const Trust& trust = trust_[static_cast<size_t>(kind)];
-    return !trust.trusted && trust.tried();
+    const ModelTrust& trust = trust_[static_cast<size_t>(kind)];
+    return !trust.trusted() && trust.tried();
   }
 
  private:
-  /// By rule and by model, until it is known which is better.
-  static constexpr uint32_t kLeastChecks = 32;
-  // How long I/Os took; moving averages, in us.
-  struct Fared {
-    float mean = 0;
-    float squares = 0;
-    uint32_t count = 0;
-    void add(float latency_us);
-    float error_squared() const;  // of the mean
-  };
-  // How those fared about which model and rule disagreed.
-  struct Trust {
-    std::array<Fared, 2> of{};  // by the rule's word, by the model's
-    bool trusted = true;
-    bool condemned = false;  // this model, and not one before it
-    uint32_t checks() const { return std::min(of[0].count, of[1].count); }
-    bool tried() const { return condemned || checks() >= kLeastChecks; }
-  };
+  bool windows_are_full(IoKind kind) const;
   Tier decide(const DispatchIo& io, DispatchTicket& ticket);
   bool pool_is_within(float limit_us, float pool_us, const DispatchIo& io) const;
   bool reactor_bound(const DispatchIo& io, TimeNs turn_ns) const;
   bool much_sooner_locally(const DispatchIo& io) const;
   bool exploration_is_due(Tier tier, const DispatchIo& io) const;
   bool wants_exploration(Tier tier, const DispatchIo& io);
-  static void judge(Trust& trust, bool by_model, float latency_us);
 
   DispatchState state_;
-  WeightsSlot new_weights_;
-  SvmWeights weights_{};
+  ModelSlot new_model_;
+  SvmModel model_{};
   SvmInputs inputs_{};
   float last_score_ = 0;
   bool trained_ = false;
-  uint64_t weights_version_ = 0;
-  std::array<Trust, kIoKinds> trust_{};
+  uint64_t model_version_ = 0;
+  std::array<ModelTrust, kIoKinds> trust_{};
   std::array<std::array<TimeNs, kIoKinds>, kTiers> last_sent_ns_{};
   std::array<uint32_t, kIoKinds> since_exploration_{};
+  std::array<std::array<uint8_t, kIoKinds>, kTiers> completions_{};  // up to KindHistory::kWindow
   Random random_;
 };
 

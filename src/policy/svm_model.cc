@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kWindowInputs = 3 * KindHistory::kWindow;
 constexpr size_t kTierInputs = 17;
+constexpr size_t kDepthInput = 9;  // of a tier's
 /// Ratios count up to so many doublings, so that none drowns the others.
 constexpr float kMostDoublings = 6;
 constexpr float kMostMargin = 2;
@@ -76,7 +77,7 @@ void queue_inputs(const float* log2, float* out) {
   out[6] = log2[kAge];
   out[7] = late;
   out[8] = late * log2[kDepth];
-  out[9] = log2[kDepth];
+  out[kDepthInput] = log2[kDepth];
   out[10] = log2[kSilence];
   out[11] = std::max(log2[kAge], expected);
   out[12] = log2[kOtherAge];
@@ -126,25 +127,30 @@ void make_svm_inputs(const DispatchState& state, const DispatchIo& io, SvmInputs
   out[6] = margin(of_local[11], of_cloud[11]);
   out[7] = margin(of_local[16], of_cloud[16]);
   out[8] = margin(of_local[5], of_cloud[5]);
-  out[9] = margin(of_local[9], of_cloud[9]);
+  out[9] = margin(of_local[kDepthInput], of_cloud[kDepthInput]);
   // Size against what is in front of it, and against how late that is.
-  out[10] = out[0] * of_local[9];
+  out[10] = out[0] * of_local[kDepthInput];
   out[11] = out[0] * of_local[14];
   out[12] = out[0] * out[0];
   out[13] = out[4] * of_local[14];
-  out[14] = out[0] * of_cloud[9];
+  out[14] = out[0] * of_cloud[kDepthInput];
   out[15] = 1;
   static_assert(2 * kWindowInputs + 2 * kTierInputs + 16 == kSvmInputs);
 }
 
-void fetch_svm_weights(const SvmWeights& weights, IoKind kind) {
-  const auto& of_kind = weights.weights[static_cast<size_t>(kind)];
+float depth_log2(const SvmInputs& inputs, Tier tier) {
+  const size_t of_tier = 2 * kWindowInputs + DispatchState::index(tier) * kTierInputs;
+  return inputs[of_tier + kDepthInput];
+}
+
+void fetch_svm_weights(const SvmModel& model, IoKind kind) {
+  const auto& of_kind = model.weights[static_cast<size_t>(kind)];
   for (size_t i = 0; i < kSvmInputs; i += kLineBytes / sizeof(float))
     __builtin_prefetch(&of_kind[i]);
 }
 
-float svm_score(const SvmWeights& weights, IoKind kind, const SvmInputs& inputs) {
-  const float* w = weights.weights[static_cast<size_t>(kind)].data();
+float svm_score(const SvmModel& model, IoKind kind, const SvmInputs& inputs) {
+  const float* w = model.weights[static_cast<size_t>(kind)].data();
   FourFloats sums[4] = {};
   for (size_t i = 0; i < kSvmInputs; i += 16)
     for (size_t lane = 0; lane < 4; ++lane)

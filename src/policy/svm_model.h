@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 
+#include "policy/congestion_toll.h"
 #include "policy/dispatch_state.h"
 
 namespace latte {
@@ -18,19 +19,23 @@ namespace latte {
 inline constexpr size_t kSvmInputs = 80;
 using SvmInputs = std::array<float, kSvmInputs>;
 
-struct alignas(64) SvmWeights {
+struct alignas(64) SvmModel {
   std::array<std::array<float, kSvmInputs>, kIoKinds> weights{};
+  CongestionTolls tolls;  ///< that the latencies it was trained on were charged with
 };
-static_assert(sizeof(SvmWeights) < 1024, "the model is under 1 KB");
+static_assert(sizeof(SvmModel) < 1024, "the model is under 1 KB");
 
 /// What the model sees of `io`, now. Latencies of I/Os under way are not in it.
 void make_svm_inputs(const DispatchState& state, const DispatchIo& io, SvmInputs& inputs);
 
+/// How many I/Os are under way on `tier`, this one included: the logarithm, from its inputs.
+float depth_log2(const SvmInputs& inputs, Tier tier);
+
 /// Asks for the weights' cache lines ahead of svm_score().
-void fetch_svm_weights(const SvmWeights& weights, IoKind kind);
+void fetch_svm_weights(const SvmModel& model, IoKind kind);
 
 /// Positive: cloud. The distance from 0 is the confidence, in units of the
 /// margin.
-float svm_score(const SvmWeights& weights, IoKind kind, const SvmInputs& inputs);
+float svm_score(const SvmModel& model, IoKind kind, const SvmInputs& inputs);
 
 }  // namespace latte

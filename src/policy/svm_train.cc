@@ -121,10 +121,10 @@ double weight_of(const std::vector<Row>& rows, bool cloud) {
 }
 
 /// What the machine's wrong answers cost.
-double cost_of(const SvmWeights& weights, const std::vector<Row>& rows) {
+double cost_of(const SvmModel& model, const std::vector<Row>& rows) {
   double cost = 0;
   for (const Row& row : rows) {
-    const bool says_cloud = svm_score(weights, row.sample->kind, row.sample->inputs) > 0;
+    const bool says_cloud = svm_score(model, row.sample->kind, row.sample->inputs) > 0;
     if (says_cloud != row.sample->cloud_faster()) cost += row.weight;
   }
   return cost;
@@ -139,19 +139,29 @@ bool worth_training(const std::vector<Row>& rows) {
   for (size_t i = 0; i < rows.size(); i += stride)
     (i / stride % 4 == 3 ? held_out : part).push_back(rows[i]);
   if (weight_of(part, true) == 0 || weight_of(part, false) == 0) return false;
-  SvmWeights weights;
-  solve(part, weights.weights[static_cast<size_t>(rows[0].sample->kind)]);
+  SvmModel model;
+  solve(part, model.weights[static_cast<size_t>(rows[0].sample->kind)]);
   const double constant = std::min(weight_of(held_out, true), weight_of(held_out, false));
-  return cost_of(weights, held_out) < (1 - kLeastProfit) * constant;
+  return cost_of(model, held_out) < (1 - kLeastProfit) * constant;
 }
 
 }  // namespace
+
+void charge(const CongestionTolls& tolls, std::span<SvmSample> samples) {
+  const auto toll_us = [&](const SvmSample& sample, Tier tier) {
+    return tolls.us(tier, sample.kind, depth_log2(sample.inputs, tier));
+  };
+  for (SvmSample& sample : samples) {
+    sample.local_us += toll_us(sample, Tier::local);
+    sample.cloud_us += toll_us(sample, Tier::cloud);
+  }
+}
 
 SvmTraining train_svm(std::span<const SvmSample> samples) {
   SvmTraining training;
   for (const IoKind kind : {IoKind::read, IoKind::write}) {
     const auto rows = rows_of(samples, kind);
-    auto& weights = training.weights.weights[static_cast<size_t>(kind)];
+    auto& weights = training.model.weights[static_cast<size_t>(kind)];
     training.rows[static_cast<size_t>(kind)] = static_cast<uint32_t>(rows.size());
     if (rows.size() >= kLeastSvmRows && worth_training(rows))
       solve(rows, weights);

@@ -18,15 +18,19 @@ namespace latte {
 struct SvmSample {
   SvmInputs inputs;
   IoKind kind = IoKind::read;
-  float local_us = 0;  ///< what each tier took, or would have
+  float local_us = 0;  ///< what each tier took, or would have; see charge()
   float cloud_us = 0;
   bool cloud_faster() const { return cloud_us < local_us; }
   /// What the wrong answer costs.
   float apart_us() const { return std::abs(cloud_us - local_us); }
 };
 
+/// Adds to each tier's latency what the I/O would cost others there: what is trained on that sends
+/// an I/O where it costs least altogether, not where it is done sooner itself.
+void charge(const CongestionTolls& tolls, std::span<SvmSample> samples);
+
 struct SvmTraining {
-  SvmWeights weights{};
+  SvmModel model{};
   std::array<uint32_t, kIoKinds> rows{};  ///< used, per kind; 0: the kind has no model
 };
 

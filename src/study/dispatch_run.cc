@@ -22,7 +22,7 @@ class Runner {
         dispatcher_(seed),
         decider_(decider),
         sink_(sink) {
-    if (decider.weights != nullptr) dispatcher_.set_weights(*decider.weights);
+    if (decider.model != nullptr) dispatcher_.set_model(*decider.model);
   }
 
   void run() {
@@ -80,12 +80,14 @@ class Runner {
     result_.model[k].add(truth, said);
     result_.explored += ticket.reason == DispatchTicket::Reason::exploration;
     if (sink_) sink_(sample_of(inputs, kind, truth));
-    const Tier counted = mode_ == StudyMode::predict ? said : ticket.tier;
+    const bool predict = mode_ == StudyMode::predict;
+    const bool both = asks_both(ticket);
+    const Tier counted = predict ? said : both ? truth.faster() : ticket.tier;
     result_.latencies[k].add(truth.on(counted));
     result_.all.add(truth.on(counted));
-    if (mode_ == StudyMode::predict) result_.oracle.add(truth.on(truth.faster()));
+    if (predict) result_.oracle.add(truth.on(truth.faster()));
     start(ticket, io);
-    if (mode_ == StudyMode::predict)
+    if (predict || both)
       start(dispatcher_.begin_on(asked, ticket.tier == Tier::local ? Tier::cloud : Tier::local),
             io);
   }
@@ -117,6 +119,11 @@ class Runner {
 };
 
 }  // namespace
+
+bool asks_both(const DispatchTicket& ticket) {
+  const bool may = ticket.tier == Tier::cloud || ticket.io.kind == IoKind::read;
+  return may && ticket.reason == DispatchTicket::Reason::exploration;
+}
 
 SvmSample sample_of(const SvmInputs& inputs, IoKind kind, const Truth& truth) {
   SvmSample sample;

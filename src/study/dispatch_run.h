@@ -27,8 +27,8 @@ enum class StudyMode : uint8_t { predict, dispatch };
 /// Who decides.
 struct Decider {
   enum class Kind : uint8_t { rule, oracle, dispatcher } kind = Kind::rule;
-  DispatchRule rule{};                  ///< for rule
-  const SvmWeights* weights = nullptr;  ///< for dispatcher; null: untrained
+  DispatchRule rule{};              ///< for rule
+  const SvmModel* model = nullptr;  ///< for dispatcher; null: untrained
 };
 
 struct DispatchRun {
@@ -43,6 +43,10 @@ struct DispatchRun {
   TimeNs end_ns = 0;                                             ///< of the whole run
   uint64_t explored = 0;
 };
+
+/// Does it go to both tiers, and end with the sooner? So do a disk's I/Os that only serve to know
+/// the tier not chosen, but for writes whose pool is that tier.
+bool asks_both(const DispatchTicket& ticket);
 
 /// What was to be learnt from one I/O.
 SvmSample sample_of(const SvmInputs& inputs, IoKind kind, const Truth& truth);

@@ -1,5 +1,9 @@
 #include "study/hybrid_model.h"
 
+#include <algorithm>
+
+#include "study/dispatch_run.h"
+
 namespace latte::study {
 
 HybridModel::HybridModel(model::DeviceModel& local, model::DeviceModel& cloud, double hit_share,
@@ -16,6 +20,13 @@ TimeNs HybridModel::submit(const model::ModelIo& io) {
   const bool miss = is_read && random_.uniform() >= hit_share_;
   const DispatchTicket ticket =
       miss ? dispatcher_.begin_on(asked, Tier::cloud) : trainer_.begin(asked);
+  const TimeNs end_ns = start(ticket, io);
+  if (!asks_both(ticket)) return end_ns;
+  const Tier other = ticket.tier == Tier::local ? Tier::cloud : Tier::local;
+  return std::min(end_ns, start(dispatcher_.begin_on(asked, other), io));
+}
+
+TimeNs HybridModel::start(const DispatchTicket& ticket, const model::ModelIo& io) {
   const TimeNs end_ns = (ticket.tier == Tier::local ? local_ : cloud_).submit(io);
   under_way_.add(end_ns, ticket);
   return end_ns;

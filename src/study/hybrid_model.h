@@ -22,6 +22,8 @@ class HybridModel final : public model::TimedDevice {
   TimeNs submit(const model::ModelIo& io) override;
 
  private:
+  TimeNs start(const DispatchTicket& ticket, const model::ModelIo& io);
+
   model::DeviceModel& local_;
   model::DeviceModel& cloud_;
   double hit_share_;

@@ -120,7 +120,7 @@ LogStudy study_latency_log(const std::vector<LoggedIo>& log, const model::CloudO
   for (size_t i = half; i < all.size(); ++i) {
     const Judged& one = all[i];
     const auto kind = static_cast<size_t>(one.sample.kind);
-    const float score = svm_score(study.training.weights, one.sample.kind, one.sample.inputs);
+    const float score = svm_score(study.training.model, one.sample.kind, one.sample.inputs);
     const Tier said = score > 0 ? Tier::cloud : Tier::local;
     study.run.model[kind].add(one.truth, said);
     study.run.latencies[kind].add(one.truth.on(said));

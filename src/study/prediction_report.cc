@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "study/latency_log.h"
@@ -24,6 +25,16 @@ void train_on(StudyMode mode, const Regime& regime, uint64_t seed, const Decider
   run_dispatch(mode, regime, seed, decider, [&](const SvmSample& sample) {
     if (++seen % kRowEvery == 0) samples.push_back(sample);
   });
+}
+
+CongestionTolls tolls_of(const std::vector<SvmSample>& samples) {
+  TollMeter meter;
+  for (const SvmSample& of : samples)
+    for (const Tier tier : {Tier::local, Tier::cloud}) {
+      const float us = tier == Tier::local ? of.local_us : of.cloud_us;
+      meter.add(tier, of.kind, depth_log2(of.inputs, tier), std::log2(us));
+    }
+  return meter.tolls();
 }
 
 std::vector<Regime> planned_regimes(const PredictionPlan& plan) {
@@ -53,13 +64,13 @@ void add_run(const DispatchRun& run, RegimeResult& result) {
 }
 
 RegimeResult judge(StudyMode mode, const Regime& regime, const PredictionPlan& plan,
-                   const SvmWeights& weights) {
+                   const SvmModel& model) {
   RegimeResult result;
   for (uint32_t i = 0; i < plan.test_seeds; ++i) {
     const uint64_t seed = plan.first_test_seed + i;
     Decider decider;
     decider.kind = Decider::Kind::dispatcher;
-    decider.weights = &weights;
+    decider.model = &model;
     const DispatchRun run = run_dispatch(mode, regime, seed, decider);
     add_run(run, result);
     if (mode == StudyMode::predict) {
@@ -173,12 +184,17 @@ SvmTraining train_for(StudyMode mode, const PredictionPlan& plan) {
   SvmTraining training;
   const int rounds = mode == StudyMode::predict ? 1 : kDispatchRounds;
   for (int round = 0; round < rounds; ++round) {
-    const SvmWeights weights = training.weights;
-    const Decider own{Decider::Kind::dispatcher, {}, &weights};
+    const SvmModel model = training.model;
+    const Decider own{Decider::Kind::dispatcher, {}, &model};
     for (const Regime& regime : regimes)
       for (uint64_t seed = 1; seed <= plan.train_seeds; ++seed)
         train_on(mode, regime, seed, round == 0 ? first[seed % std::size(first)] : own, samples);
-    training = train_svm(samples);
+    std::vector<SvmSample> charged = samples;
+    const CongestionTolls tolls =
+        mode == StudyMode::predict ? CongestionTolls{} : tolls_of(samples);
+    charge(tolls, charged);
+    training = train_svm(charged);
+    training.model.tolls = tolls;
   }
   return training;
 }
@@ -193,7 +209,7 @@ Result<bool> report_prediction(const PredictionPlan& plan, std::FILE* out) {
     std::vector<RegimeResult> results;
     const std::vector<Regime> regimes = planned_regimes(plan);
     for (const Regime& regime : regimes)
-      results.push_back(judge(mode, regime, plan, training.weights));
+      results.push_back(judge(mode, regime, plan, training.model));
     fmt::print(out, "\n{}\n",
                predict ? "Prediction: every I/O timed on both tiers"
                        : "Dispatch: each I/O goes where it is sent");

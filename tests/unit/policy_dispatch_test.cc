@@ -168,7 +168,7 @@ TEST(SvmTrain, FindsALinearBoundary) {
   const SvmTraining training = train_svm({samples.data(), 3000});
   int right = 0;
   for (size_t i = 3000; i < samples.size(); ++i) {
-    const float score = svm_score(training.weights, IoKind::write, samples[i].inputs);
+    const float score = svm_score(training.model, IoKind::write, samples[i].inputs);
     right += (score > 0) == samples[i].cloud_faster();
   }
   EXPECT_GT(right, 970);
@@ -181,8 +181,8 @@ TEST(SvmTrain, OneAnswerOnlyAndNoSamples) {
   std::vector<SvmSample> samples;
   for (int i = 0; i < 1000; ++i) samples.push_back(sample(9, 5, IoKind::read, random));
   const SvmTraining training = train_svm(samples);
-  EXPECT_GT(svm_score(training.weights, IoKind::read, samples[0].inputs), 0);
-  EXPECT_EQ(svm_score(training.weights, IoKind::write, samples[0].inputs), 0);
+  EXPECT_GT(svm_score(training.model, IoKind::read, samples[0].inputs), 0);
+  EXPECT_EQ(svm_score(training.model, IoKind::write, samples[0].inputs), 0);
   EXPECT_EQ(train_svm({}).rows[0], 0u);
 }
 
@@ -214,6 +214,7 @@ struct ToyTiers {
   TimeNs service_ns[2] = {10'000, 60'000};
   TimeNs trip_ns[2] = {10'000, 300'000};
   TimeNs free_ns[2] = {0, 0};
+  TimeNs gap_ns = 20'000;  // between two writes
   TimeNs submit(Tier tier, TimeNs now_ns) {
     const size_t i = DispatchState::index(tier);
     free_ns[i] = std::max(free_ns[i], now_ns) + service_ns[i];
@@ -221,14 +222,14 @@ struct ToyTiers {
   }
 };
 
-/// Runs `count` writes 20 us apart; returns their mean latency in us. `choose` gives a ticket.
+/// Runs `count` writes, `gap_ns` apart; returns their mean latency in us. `choose` gives a ticket.
 template <typename Begin, typename End>
 double drive(ToyTiers& tiers, int count, TimeNs start_ns, Begin begin, End end) {
   std::vector<std::pair<TimeNs, DispatchTicket>> flying;
   double sum_us = 0;
   TimeNs now_ns = start_ns;
   const auto later = [](const auto& a, const auto& b) { return a.first > b.first; };
-  for (int i = 0; i < count; ++i, now_ns += 20'000) {
+  for (int i = 0; i < count; ++i, now_ns += tiers.gap_ns) {
     while (!flying.empty() && flying.front().first <= now_ns) {
       std::pop_heap(flying.begin(), flying.end(), later);
       end(flying.back().second, flying.back().first);
@@ -260,10 +261,10 @@ double drive_by_rule(ToyTiers& tiers, int count) {
       [&](const DispatchTicket& ticket, TimeNs now_ns) { dispatcher.end(ticket, now_ns); });
 }
 
-SvmWeights always(float score) {
-  SvmWeights weights;
-  for (auto& kind : weights.weights) kind[kSvmInputs - 1] = score;
-  return weights;
+SvmModel always(float score) {
+  SvmModel model;
+  for (auto& kind : model.weights) kind[kSvmInputs - 1] = score;
+  return model;
 }
 
 TEST(Dispatcher, UntrainedItIsTheSimpleRule) {
@@ -274,14 +275,30 @@ TEST(Dispatcher, UntrainedItIsTheSimpleRule) {
   EXPECT_FALSE(dispatcher.trained());
 }
 
+TEST(Dispatcher, ACloudOfWhichNothingIsKnownIsExploredAndNotChosen) {
+  Dispatcher dispatcher(1);
+  dispatcher.set_model(always(1));
+  uint32_t explored = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const DispatchIo io{kSecond + i * kMillisecond, IoKind::write, 128u << 10};
+    const DispatchTicket ticket = dispatcher.begin(io);
+    explored += ticket.tier == Tier::cloud;
+    if (ticket.tier == Tier::local) dispatcher.end(ticket, io.now_ns + 20 * kMicrosecond);
+  }
+  EXPECT_GE(explored, 3u) << "also with I/Os that are large";
+  EXPECT_LE(explored, 8u) << "until the first one ends";
+}
+
 TEST(Dispatcher, ALyingModelLosesItsTrust) {
   ToyTiers tiers, same;
   Dispatcher dispatcher(1);
-  dispatcher.set_weights(always(1));  // "the cloud", whose server can't take half of the load
   const double rule_us = drive_by_rule(same, 100'000);
-  drive(tiers, dispatcher, 100);
+  drive(tiers, dispatcher, 10'000);
+  EXPECT_TRUE(dispatcher.trusted(IoKind::write));
+  dispatcher.set_model(always(1));  // "the cloud", whose server can't take half of the load
+  drive(tiers, dispatcher, 100, 20 * kSecond);
   EXPECT_FALSE(dispatcher.trusted(IoKind::write));
-  dispatcher.set_weights(always(1));  // the next one has to earn it
+  dispatcher.set_model(always(1));  // the next one has to earn it
   drive(tiers, dispatcher, 2'000, 30 * kSecond);
   EXPECT_FALSE(dispatcher.trusted(IoKind::write));
   tiers.free_ns[1] = 0;
@@ -291,7 +308,7 @@ TEST(Dispatcher, ALyingModelLosesItsTrust) {
 
 TEST(Dispatcher, ADeadTierGetsProbesOnly) {
   Dispatcher dispatcher(1);
-  dispatcher.set_weights(always(-1));
+  dispatcher.set_model(always(-1));
   dispatcher.set_dead(Tier::local, true);
   int local = 0;
   TimeNs now_ns = kSecond;
@@ -306,7 +323,7 @@ TEST(Dispatcher, ADeadTierGetsProbesOnly) {
 
 TEST(Dispatcher, ATierThatSaysNothingIsLeftAlone) {
   Dispatcher dispatcher(1);
-  dispatcher.set_weights(always(-1));
+  dispatcher.set_model(always(-1));
   int local = 0;
   TimeNs now_ns = kSecond;
   for (int i = 0; i < 20'000; ++i, now_ns += 100'000) {
@@ -435,7 +452,7 @@ TEST(Dispatcher, WhileTheCloudIsSilentReadsAreObviousAllTheSame) {
 TEST(Dispatcher, AModelIsNotCondemnedForOneIo) {
   Dispatcher dispatcher(1);
   get_to_know(dispatcher, 90);  // the rule says the pool
-  dispatcher.set_weights(always(1));
+  dispatcher.set_model(always(1));
   TimeNs now_ns = 2 * kSecond;
   for (int i = 0; i < 200; ++i, now_ns += kMillisecond) {
     const DispatchTicket ticket = dispatcher.begin({now_ns, IoKind::read, 4096});
@@ -459,11 +476,11 @@ TEST(Dispatcher, AGoodModelIsNotJudgedByTheLiarBefore) {
       dispatcher.end(ticket, now_ns + (cloud ? cloud_us : 80) * kMicrosecond);
     }
   };
-  dispatcher.set_weights(always(1));
+  dispatcher.set_model(always(1));
   run(64, 8'000);
   ASSERT_FALSE(dispatcher.trusted(IoKind::read));
   ASSERT_TRUE(dispatcher.found_useless(IoKind::read));
-  dispatcher.set_weights(always(1));
+  dispatcher.set_model(always(1));
   run(1, 8'000);
   EXPECT_FALSE(dispatcher.found_useless(IoKind::read)) << "it is tried";
 }
@@ -472,8 +489,9 @@ TEST(Dispatcher, AGoodModelRegainsTrustThroughTheTrainer) {
   ToyTiers tiers;
   Dispatcher dispatcher(1);
   DispatchTrainer trainer(dispatcher, DispatchTrainer::Runs::in_end);
-  dispatcher.set_weights(always(1));
-  drive(tiers, dispatcher, 2'000);
+  drive(tiers, dispatcher, 10'000);
+  dispatcher.set_model(always(1));
+  drive(tiers, dispatcher, 2'000, 5 * kSecond);
   ASSERT_FALSE(dispatcher.trusted(IoKind::write));
   TimeNs start_ns = 10 * kSecond;
   for (int i = 0; i < 400 && !dispatcher.trusted(IoKind::write); ++i, start_ns += 10 * kSecond) {
@@ -485,22 +503,90 @@ TEST(Dispatcher, AGoodModelRegainsTrustThroughTheTrainer) {
   EXPECT_TRUE(dispatcher.trusted(IoKind::write));
 }
 
-TEST(WeightsSlot, AReaderTakesWholeSets) {
-  WeightsSlot slot;
+TEST(ModelTrust, LiarsInARowMakeTheNextTrialASlowOne) {
+  ModelTrust trust;
+  const auto run = [&](float model_us) {
+    for (int i = 0; i < 64; ++i) {
+      trust.judge(false, 100);
+      trust.judge(true, model_us);
+    }
+  };
+  uint64_t every = 8;
+  for (int i = 0; i < 5; ++i) {
+    run(1000);
+    EXPECT_FALSE(trust.trusted());
+    EXPECT_TRUE(trust.tried());
+    const uint64_t of_a_liar = trust.check_every();
+    trust.replace_model();
+    EXPECT_FALSE(trust.tried());
+    EXPECT_EQ(trust.check_every(), every *= 2);
+    EXPECT_LE(trust.check_every(), of_a_liar);
+  }
+  run(10);
+  EXPECT_TRUE(trust.trusted());
+  trust.replace_model();
+  EXPECT_TRUE(trust.trusted()) << "as the one before it";
+  run(1000);
+  trust.replace_model();
+  EXPECT_EQ(trust.check_every(), 64u) << "half of the liars are forgotten";
+}
+
+TEST(CongestionToll, IsWhatAnIoCostsTheOthers) {
+  // 20 us and 10 more for each that is under way: so many I/Os take 10 us more each.
+  TollMeter meter;
+  for (int depth = 1; depth <= 64; ++depth)
+    for (int i = 0; i < 100; ++i) {
+      const auto depth_log2 = static_cast<float>(std::log2(depth));
+      const auto slower_log2 = static_cast<float>(std::log2(20 + 10 * depth));
+      meter.add(Tier::local, IoKind::write, depth_log2, slower_log2);
+      meter.add(Tier::cloud, IoKind::write, depth_log2, 8.0f);
+    }
+  const CongestionTolls tolls = meter.tolls();
+  for (const float depth : {2.0f, 8.0f, 32.0f})
+    EXPECT_NEAR(tolls.us(Tier::local, IoKind::write, std::log2(depth)), 10 * depth, 2 * depth)
+        << depth;
+  EXPECT_EQ(tolls.us(Tier::local, IoKind::write, 9), tolls.us(Tier::local, IoKind::write, 6))
+      << "what was not seen costs as the most that was";
+  EXPECT_EQ(tolls.us(Tier::cloud, IoKind::write, 5), 0) << "no slower with more under way";
+  EXPECT_EQ(tolls.us(Tier::local, IoKind::read, 5), 0) << "nothing is known of it";
+  EXPECT_EQ(tolls.us(Tier::local, IoKind::write, 1e9f), tolls.us(Tier::local, IoKind::write, 9));
+}
+
+TEST(DispatchTrainer, KeepsTheFastTierFastWhenItIsOverloaded) {
+  // The pool takes 100,000 a second and gets 125,000; the cloud takes any number. Who only asks
+  // which is sooner fills the pool's queue until it is as slow as the cloud.
+  ToyTiers ours, by_rule;
+  ours.service_ns[1] = by_rule.service_ns[1] = 100;
+  ours.gap_ns = by_rule.gap_ns = 8'000;
+  const double rule_us = drive_by_rule(by_rule, 50'000);
+  Dispatcher dispatcher(1);
+  DispatchTrainer trainer(dispatcher, DispatchTrainer::Runs::in_end);
+  double ours_us = 0;
+  for (int i = 0; i < 10; ++i)
+    ours_us = drive(
+        ours, 50'000, (1 + 10 * i) * kSecond,
+        [&](const DispatchIo& io) { return trainer.begin(io); },
+        [&](const DispatchTicket& ticket, TimeNs now_ns) { trainer.end(ticket, now_ns); });
+  EXPECT_TRUE(dispatcher.trusted(IoKind::write));
+  EXPECT_LT(ours_us, 0.7 * rule_us);
+}
+
+TEST(ModelSlot, AReaderTakesWholeSets) {
+  ModelSlot slot;
   std::jthread writer([&](const std::stop_token& stop) {
     for (float value = 1; !stop.stop_requested(); value += 1) {
-      SvmWeights weights;
-      for (auto& kind : weights.weights) kind.fill(value);
-      slot.publish(weights);
+      SvmModel model;
+      for (auto& kind : model.weights) kind.fill(value);
+      slot.publish(model);
     }
   });
   uint64_t seen = 0;
   for (int taken = 0; taken < 200;) {
-    SvmWeights weights;
-    if (!slot.take(weights, seen)) continue;
+    SvmModel model;
+    if (!slot.take(model, seen)) continue;
     ++taken;
-    for (const auto& kind : weights.weights)
-      for (const float value : kind) ASSERT_EQ(value, weights.weights[0][0]);
+    for (const auto& kind : model.weights)
+      for (const float value : kind) ASSERT_EQ(value, model.weights[0][0]);
   }
 }
 

@@ -130,7 +130,7 @@ TEST(Prediction, TrainedOnSomeSeedsItIsRightOnOthers) {
   const SvmTraining training = train_for(StudyMode::predict, plan);
   Decider decider;
   decider.kind = Decider::Kind::dispatcher;
-  decider.weights = &training.weights;
+  decider.model = &training.model;
   const DispatchRun run =
       run_dispatch(StudyMode::predict, regime_named("tenant", 40'000), 1001, decider);
   const DecisionScore& writes = run.model[1];
