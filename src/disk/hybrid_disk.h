@@ -26,6 +26,7 @@
 
 #include <array>
 #include <bitset>
+#include <coroutine>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -133,6 +134,8 @@ class HybridDisk final : public BlockDevice,
     uint64_t count = 0;
     uint64_t order = 0;  ///< of arrival
     bool exclusive = false;
+    std::coroutine_handle<> waiter;  ///< of who waits for those in its way
+    struct Wait;
   };
   /// A write whose seq is not yet in a log for good; the list is in seq order.
   struct PendingSeq : ListNode {
@@ -515,8 +518,8 @@ class HybridDisk final : public BlockDevice,
   IntrusiveList<PendingSeq> pending_seqs_;
   IntrusiveList<Ticket> tickets_;
   std::vector<const Ticket*> exclusive_tickets_;  // few
+  size_t waiting_tickets_ = 0;
   uint64_t last_ticket_ = 0;
-  WaitQueue tickets_changed_;
   size_t active_ = 0;  // client requests under way
   WaitQueue active_ended_;
 

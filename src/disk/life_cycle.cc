@@ -158,7 +158,6 @@ void HybridDisk::wake_all() {
   apply_work_.notify_all();
   admit_work_.notify_all();
   cloud_progress_.notify_all();
-  tickets_changed_.notify_all();
   pool_.room().notify_all();
   pool_.poke();
 }

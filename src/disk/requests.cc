@@ -71,7 +71,6 @@ HybridDisk::HybridDisk(Reactor& reactor, Pool& pool, CloudVolume& cloud, DiskOpt
       drain_cost_(std::min<uint64_t>(options_.cloud_limits.operation_bytes, kDrainPieceBytes),
                   kDrainMemoryBytes),
       state_changed_(reactor),
-      tickets_changed_(reactor),
       active_ended_(reactor),
       ship_work_(reactor),
       cloud_progress_(reactor),

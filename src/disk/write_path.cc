@@ -1,6 +1,8 @@
 // HybridDisk, the write path: tickets, pacing, the choice of tier, and installing what was written.
 #include <algorithm>
+#include <coroutine>
 #include <cstring>
+#include <utility>
 
 #include "base/buffer.h"
 #include "base/logging.h"
@@ -20,12 +22,23 @@ constexpr TimeNs kPaceStepNs = 50 * kMillisecond;
 
 }  // namespace
 
+struct HybridDisk::Ticket::Wait {
+  Ticket& ticket;
+  bool await_ready() const { return false; }
+  void await_suspend(std::coroutine_handle<> handle) { ticket.waiter = handle; }
+  void await_resume() const {}
+};
+
 Task<void> HybridDisk::acquire(Ticket& ticket) {
   ticket.order = ++last_ticket_;
   tickets_.push_back(ticket);
   if (ticket.exclusive) exclusive_tickets_.push_back(&ticket);
   if (planted(Planted::rmw_without_lock)) co_return;
-  while (blocked(ticket)) co_await tickets_changed_.wait();
+  while (blocked(ticket)) {
+    ++waiting_tickets_;
+    co_await Ticket::Wait{ticket};
+    --waiting_tickets_;
+  }
 }
 
 /// Must it wait for one that came before it?
@@ -47,7 +60,13 @@ void HybridDisk::make_exclusive(Ticket& ticket) {
 void HybridDisk::release(Ticket& ticket) {
   ticket.unlink();
   if (ticket.exclusive) std::erase(exclusive_tickets_, &ticket);
-  tickets_changed_.notify_all();
+  if (waiting_tickets_ == 0) return;
+  // Only those it was in the way of: when many wait, most of them wait for others.
+  tickets_.for_each([&](Ticket& other) {
+    if (other.waiter == nullptr || !overlap(other.lba, other.count, ticket.lba, ticket.count))
+      return;
+    reactor_.schedule(std::exchange(other.waiter, nullptr));
+  });
 }
 
 /// The write gets its place in the order. What is being fetched of its blocks is old from now on.
