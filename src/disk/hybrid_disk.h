@@ -199,11 +199,14 @@ class HybridDisk final : public BlockDevice,
   PoolRead begin_pool_read(const Run& local);
   Task<IoStatus> read_raced(Run local, PoolRead read, std::span<std::byte> out, Keep keep);
   Task<bool> read_first_tier(Run local, Run cloud, DispatchTicket ticket, std::span<std::byte> out);
+  void save_hedge();
   bool may_hedge(uint64_t blocks);
+  bool pool_read_fits(uint64_t blocks) const;
   bool only_to_know(const DispatchTicket& ticket) const;
   TimeNs cloud_patience_ns(IoKind kind) const;
   TimeNs pool_patience_ns() const;
-  std::shared_ptr<TierRead> start_other_read(std::shared_ptr<Race> race, Tier first, Run local);
+  std::shared_ptr<TierRead> start_other_read(std::shared_ptr<Race> race,
+                                             const DispatchTicket& first, Run local);
   std::shared_ptr<TierRead> start_tier_read(std::shared_ptr<Race> race, Run run,
                                             DispatchTicket ticket);
   Task<void> run_tier_read(std::shared_ptr<TierRead> read);

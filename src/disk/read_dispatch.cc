@@ -115,26 +115,38 @@ bool HybridDisk::both_have(const Run& local, Run& cloud) const {
   return stored && cloud.count == local.count;
 }
 
-/// Which tier is to read these blocks of the pool.
+/// Which tier is to read these blocks of the pool. (Tickets are made where they stay: copying one
+/// that was just written stalls the processor.)
 HybridDisk::PoolRead HybridDisk::begin_pool_read(const Run& local) {
-  PoolRead read;
-  if (dispatch_ == nullptr) return read;
+  if (dispatch_ == nullptr) return {};
   const DispatchIo io = io_now(IoKind::read, local.count);
-  const auto obvious = dispatch_->choose_obvious(io, reactor_.turn_length());
-  const bool choice = obvious || both_have(local, read.cloud);
-  if (choice) hedges_saved_ = std::min(hedges_saved_ + kHedgeShare, kMostHedges);
-  if (obvious)
-    read.ticket = *obvious;
-  else
-    read.ticket = choice ? dispatch_->choose(io) : dispatch_->note(io, Tier::local);
-  read.race = choice && (read.ticket.tier == Tier::cloud || may_hedge(local.count));
+  if (dispatch_->obviously_local(io, reactor_.turn_length())) {
+    save_hedge();
+    return {dispatch_->begin_obvious(io), {}, may_hedge(local.count)};
+  }
+  Run cloud;
+  if (!both_have(local, cloud)) return {dispatch_->note(io, Tier::local), {}, false};
+  save_hedge();
+  PoolRead read{dispatch_->choose(io), cloud, true};
+  if (read.ticket.tier == Tier::local)
+    read.race = only_to_know(read.ticket) ? pool_read_fits(local.count) : may_hedge(local.count);
   return read;
+}
+
+/// Is there memory of ours for one more read of the pool?
+bool HybridDisk::pool_read_fits(uint64_t blocks) const {
+  return pool_read_bytes_ + blocks * kBlockBytes <= kMaxPoolReadBytes;
+}
+
+/// One more read that could be hedged.
+void HybridDisk::save_hedge() {
+  hedges_saved_ = std::min(hedges_saved_ + kHedgeShare, kMostHedges);
 }
 
 /// Is a read of the pool worth memory of ours, so that the cloud can answer instead?
 bool HybridDisk::may_hedge(uint64_t blocks) {
   if (blocks > kMaxHedgedBlocks || dispatch_->usual_us(Tier::cloud, IoKind::read) == 0 ||
-      pool_read_bytes_ + blocks * kBlockBytes > kMaxPoolReadBytes)
+      !pool_read_fits(blocks))
     return false;
   if (guarded_reads_ > 0) {
     --guarded_reads_;
@@ -149,10 +161,9 @@ bool HybridDisk::may_hedge(uint64_t blocks) {
 /// Does an I/O go to the tier only so that the tier is known? Then the other one is asked at once,
 /// too: no client is to wait for it.
 bool HybridDisk::only_to_know(const DispatchTicket& ticket) const {
-  using Reason = DispatchTicket::Reason;
-  const bool probe =
-      ticket.reason == Reason::silent && dispatch_->silent(ticket.tier, reactor_.now());
-  return probe || ticket.reason == Reason::exploration || ticket.reason == Reason::model_check;
+  const bool chosen_for_silence = ticket.reason == DispatchTicket::Reason::silent;
+  const bool probe = chosen_for_silence && dispatch_->silent(ticket.tier, reactor_.now());
+  return probe || ticket.only_to_know();
 }
 
 /// How long the cloud is waited for before the pool is asked as well.
@@ -193,7 +204,7 @@ Task<bool> HybridDisk::read_first_tier(Run local, Run cloud, DispatchTicket tick
   const TimeNs due_ns = reactor_.now() + (only_to_know(ticket) ? 0 : usual_ns);
   while (!first->done && reactor_.now() < due_ns) co_await Race::Wait{reactor_, *race, due_ns};
   if (first->done) co_return take_from(*first, local, out);
-  const auto second = start_other_read(race, tier, local);
+  const auto second = start_other_read(race, ticket, local);
   const auto& pool = tier == Tier::local ? first : second;
   auto from_cloud = tier == Tier::local ? second : first;
   if (pool == nullptr) co_return false;
@@ -209,15 +220,19 @@ Task<bool> HybridDisk::read_first_tier(Run local, Run cloud, DispatchTicket tick
 
 /// The tier that was asked first takes long. Null if the other can't be asked.
 std::shared_ptr<HybridDisk::TierRead> HybridDisk::start_other_read(std::shared_ptr<Race> race,
-                                                                   Tier first, Run local) {
+                                                                   const DispatchTicket& first,
+                                                                   Run local) {
   Run run = local;
-  if (first == Tier::cloud) {
-    if (pool_read_bytes_ + local.count * kBlockBytes > kMaxPoolReadBytes) return nullptr;
+  if (first.tier == Tier::cloud) {
+    if (!pool_read_fits(local.count)) return nullptr;
     return start_tier_read(std::move(race), run, begin_io(IoKind::read, run.count, Tier::local));
   }
-  if (hedges_saved_ < 1 || !both_have(local, run)) return nullptr;
-  hedges_saved_ -= 1;
-  stats_.hedged_blocks += run.count;
+  const bool hedge = !only_to_know(first);
+  if ((hedge && hedges_saved_ < 1) || !both_have(local, run)) return nullptr;
+  if (hedge) {
+    hedges_saved_ -= 1;
+    stats_.hedged_blocks += run.count;
+  }
   return start_tier_read(std::move(race), run, begin_io(IoKind::read, run.count, Tier::cloud));
 }
 

@@ -52,8 +52,8 @@ DispatchTicket HybridDisk::choose_write_tier(const log::Append& write, const Tic
   if (pool_log_stalls() && !dispatch_->silent(Tier::cloud, reactor_.now()))
     return begin_io(IoKind::write, blocks, Tier::cloud);
   const DispatchIo io = io_now(IoKind::write, blocks);
-  if (const auto obvious = dispatch_->choose_obvious(io, reactor_.turn_length())) return *obvious;
-  return dispatch_->choose(io);
+  const bool obvious = dispatch_->obviously_local(io, reactor_.turn_length());
+  return obvious ? dispatch_->begin_obvious(io) : dispatch_->choose(io);
 }
 
 /// Does another write that is under way overlap this one?

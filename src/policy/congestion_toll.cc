@@ -7,9 +7,7 @@
 namespace latte {
 namespace {
 
-/// The steepest that is believed: a queue that is full doubles the latency for twice the depth;
-/// what looks steeper is mostly a stall, which would be as long without the I/O.
-constexpr float kMostElasticity = 3;
+constexpr float kMostElasticity = 1;
 /// Completions that a moving average amounts to.
 constexpr uint32_t kMostCount = 4096;
 
@@ -22,6 +20,12 @@ void TollMeter::add(Tier tier, IoKind kind, float depth_log2, float latency_log2
   const float part = 1 / static_cast<float>(at.count);
   at.depth_log2 += (depth_log2 - at.depth_log2) * part;
   at.latency_log2 += (latency_log2 - at.latency_log2) * part;
+}
+
+void TollMeter::fade() {
+  for (auto& kinds : curves_)
+    for (Curve& curve : kinds)
+      for (AtDepth& at : curve) at.count /= 2;
 }
 
 CongestionTolls TollMeter::tolls() const {

@@ -6,7 +6,10 @@
 //
 // A toll is N dL/dN, L the usual latency with N under way: the elasticity of the latency, d log L /
 // d log N, times L. Both come from the tier's completions, sorted by how many were under way when
-// they began.
+// they began. An elasticity over 1 is no congestion: L is N over the throughput (Little), and that
+// does not fall where more is under way. Stalls are in it: on a drive that is overloaded the writes
+// cause them; for one with another cause too much is charged, until it is forgotten. What a write
+// costs reads is not seen.
 //
 // Thread rule: none; values.
 #pragma once
@@ -21,7 +24,7 @@ namespace latte {
 
 struct CongestionTolls {
   /// 1, 2, 4, ... under way; nearest in the logarithm.
-  static constexpr size_t kDepths = 10;
+  static constexpr size_t kDepths = 12;
   /// In us, by tier, kind and depth.
   std::array<std::array<std::array<float, kDepths>, kIoKinds>, kTiers> toll_us{};
 
@@ -41,6 +44,8 @@ class TollMeter {
  public:
   /// `latency_log2`: of us.
   void add(Tier tier, IoKind kind, float depth_log2, float latency_log2);
+  /// What was seen counts half from now on: a dozen times, and what is not seen again is forgotten.
+  void fade();
   /// 0 where too little is known: fewer than kLeast completions with so many under way, or with no
   /// other number.
   CongestionTolls tolls() const;

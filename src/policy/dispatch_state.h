@@ -64,7 +64,7 @@ class DispatchState {
 
   /// `io` goes to `tier`. The ticket is for note_completion().
   uint32_t note_submission(Tier tier, const DispatchIo& io);
-  /// It completed at `now_ns`. `ok` false: it failed, and how long that took says nothing.
+  /// It completed at `now_ns`. `ok` false: how long that took says nothing; it failed, say.
   void note_completion(Tier tier, uint32_t ticket, const DispatchIo& io, TimeNs now_ns,
                        bool ok = true);
   void set_dead(Tier tier, bool dead) { queue_[index(tier)].dead = dead; }

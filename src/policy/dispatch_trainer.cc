@@ -39,11 +39,11 @@ DispatchTicket DispatchTrainer::begin(const DispatchIo& io) {
 }
 
 DispatchTicket DispatchTrainer::begin_obvious(const DispatchIo& io) {
-  if (io.now_ns < next_obvious_ns_) return dispatcher_.begin_on(io, Tier::local);
+  if (io.now_ns < next_obvious_ns_) return dispatcher_.begin_obvious(io);
   next_obvious_ns_ = io.now_ns + kObviousNs;
   SvmInputs inputs;
   make_svm_inputs(dispatcher_.state(), io, inputs);
-  DispatchTicket ticket = dispatcher_.begin_on(io, Tier::local);
+  DispatchTicket ticket = dispatcher_.begin_obvious(io);
   remember(ticket, inputs);
   return ticket;
 }
@@ -57,7 +57,7 @@ void DispatchTrainer::remember(DispatchTicket& ticket, const SvmInputs& inputs) 
 
 void DispatchTrainer::end(const DispatchTicket& ticket, TimeNs now_ns, bool ok) {
   dispatcher_.end(ticket, now_ns, ok);
-  if (!ok) return;
+  if (!ok || (ticket.only_counts && ticket.sample == 0)) return;
   const float latency_us = static_cast<float>(now_ns - ticket.io.now_ns) / 1e3f;
   const float latency_log2 = fast_log2(std::max(latency_us, 0.125f));
   DriftTest& drift = drift_[static_cast<size_t>(ticket.tier)][static_cast<size_t>(ticket.io.kind)];
@@ -75,7 +75,8 @@ void DispatchTrainer::hand_over(const DispatchTicket& ticket, TimeNs now_ns, flo
   ++new_outcomes_;
   const bool useless = !dispatcher_.trained() || dispatcher_.found_useless(ticket.io.kind);
   const bool enough = new_outcomes_ >= kLeastNew && now_ns >= next_training_ns_;
-  if (enough && (drifted_ || useless)) {
+  const bool old = now_ns >= next_training_ns_ + kModelLastsNs;
+  if (enough && (drifted_ || useless || old)) {
     next_training_ns_ = now_ns + between_ns_;
     between_ns_ = std::min(2 * between_ns_, kBetweenNs);
     new_outcomes_ = 0;
@@ -136,6 +137,7 @@ void DispatchTrainer::train_once() {
       all.insert(all.end(), kept.outcomes.begin(), kept.outcomes.end());
   std::vector<SvmSample> samples = label_outcomes(all);
   const CongestionTolls tolls = toll_meter_.tolls();
+  toll_meter_.fade();
   charge(tolls, samples);
   SvmTraining training = train_svm(samples);
   training.model.tolls = tolls;

@@ -1,7 +1,7 @@
 // DispatchTrainer: keeps a Dispatcher's model up to date from the disk's own I/O. The reactor hands
 // it a sample of outcomes; a thread of its own labels them (outcome_labels.h), trains
 // (svm_train.h) and swaps the weights in. It trains first when there are enough outcomes, then when
-// the latencies drift (drift_test.h) or the model has lost its trust.
+// the latencies drift (drift_test.h), the model has lost its trust, or it is old.
 //
 // Thread rule: begin(), end() and the constructor and destructor belong to the dispatcher's
 // reactor; neither allocates nor waits. Training runs on the trainer's thread, at the lowest
@@ -33,6 +33,8 @@ class DispatchTrainer {
   /// the first ones may have too few outcomes of a tier.
   static constexpr TimeNs kFirstBetweenNs = kSecond / 32;
   static constexpr TimeNs kBetweenNs = kSecond;
+  /// A model this old is trained anew, whatever happened.
+  static constexpr TimeNs kModelLastsNs = 30 * kSecond;
 
   /// Who labels and trains.
   enum class Runs : uint8_t {

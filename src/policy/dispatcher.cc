@@ -15,7 +15,7 @@ constexpr TimeNs kExploreNs = 5 * kMillisecond;
 /// ... or so long if it was many times slower then, ...
 constexpr TimeNs kExploreSlowNs = 40 * kMillisecond;
 constexpr float kManyTimes = 8;
-/// ... but at most one in so many, and none larger than this once something is known of the tier.
+/// ... but at most one in so many, and none larger than this, once the tier is known.
 constexpr uint32_t kExploreEvery = 128;
 constexpr uint32_t kExploreBytes = 64u << 10;
 
@@ -42,14 +42,17 @@ bool Dispatcher::silent(Tier tier, TimeNs now_ns) const {
 /// May `tier`, which was not chosen for a while, get an I/O like `io` again?
 bool Dispatcher::exploration_is_due(Tier tier, const DispatchIo& io) const {
   const auto kind = static_cast<size_t>(io.kind);
-  if (since_exploration_[kind] < kExploreEvery) return false;
+  const TimeNs since_ns = io.now_ns - last_sent_ns_[DispatchState::index(tier)][kind];
+  // One after the other, of whatever size, until the tier is known.
+  if (!window_is_full(tier, io.kind))
+    return state_.queue(tier).count[kind] == 0 && since_ns >= kExploreNs;
+  if (since_exploration_[kind] < kExploreEvery || io.bytes > kExploreBytes) return false;
   // As the last one there found it, if that was faster.
   const float slow_us = std::min(state_.history(tier, io.kind).slow_latency_us,
                                  state_.queue(tier).fast_latency_us[kind]);
   const float chosen_us = state_.history(other(tier), io.kind).slow_latency_us;
   const TimeNs wait_ns = slow_us > kManyTimes * chosen_us ? kExploreSlowNs : kExploreNs;
-  const TimeNs last_ns = last_sent_ns_[DispatchState::index(tier)][kind];
-  return slow_us == 0 || (io.bytes <= kExploreBytes && io.now_ns - last_ns >= wait_ns);
+  return since_ns >= wait_ns;
 }
 
 /// Is it time that `tier`, which was not chosen, gets `io` all the same?
@@ -93,36 +96,38 @@ bool Dispatcher::obviously_local(const DispatchIo& io, TimeNs turn_ns) {
   return true;
 }
 
-/// Has the model something to go by? It was not trained on windows that are empty.
-bool Dispatcher::windows_are_full(IoKind kind) const {
-  const auto k = static_cast<size_t>(kind);
-  return std::min(completions_[0][k], completions_[1][k]) == KindHistory::kWindow;
+/// Is enough known of how long such I/Os take there? The model was not trained on empty windows.
+bool Dispatcher::window_is_full(Tier tier, IoKind kind) const {
+  return completions_[DispatchState::index(tier)][static_cast<size_t>(kind)] ==
+         KindHistory::kWindow;
 }
 
 Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   using Reason = DispatchTicket::Reason;
   fetch_svm_weights(model_, io.kind);
   make_svm_inputs(state_, io, inputs_);
-  const auto kind = static_cast<size_t>(io.kind);
   // Exploration tells of a cloud of which nothing is known, not every I/O until the first ends.
-  const bool cloud_is_known = completions_[DispatchState::index(Tier::cloud)][kind] > 0;
+  const bool cloud_is_known = state_.history(Tier::cloud, io.kind).slow_latency_us > 0;
   const Tier by_rule = cloud_is_known ? choose_shortest_wait(state_, io) : Tier::local;
   if (new_model_.take(model_, model_version_)) {
     trained_ = true;
     for (ModelTrust& trust : trust_) trust.replace_model();
   }
-  if (!trained_ || !windows_are_full(io.kind)) {
+  const bool known = window_is_full(Tier::local, io.kind) && window_is_full(Tier::cloud, io.kind);
+  if (!trained_ || !known) {
     last_score_ = 0;
     return by_rule;
   }
   last_score_ = svm_score(model_, io.kind, inputs_);
   // 0: a kind that the model knows nothing of.
   const Tier by_model = last_score_ > 0 ? Tier::cloud : last_score_ < 0 ? Tier::local : by_rule;
-  const ModelTrust& trust = trust_[kind];
+  const ModelTrust& trust = trust_[static_cast<size_t>(io.kind)];
   ticket.reason = trust.trusted() ? Reason::model : Reason::rule;
-  if (by_model == by_rule) return by_rule;
-  ticket.disputed = true;
-  if (!random_.chance(1, trust.check_every())) return trust.trusted() ? by_model : by_rule;
+  if (by_model == by_rule || (!trust.trusted() && io.bytes > kExploreBytes)) return by_rule;
+  // As many of either are judged, so that they come from the same time.
+  const uint64_t drawn = random_.below(trust.check_every());
+  ticket.judged = drawn < 2;
+  if (drawn > 0) return trust.trusted() ? by_model : by_rule;
   ticket.reason = trust.trusted() ? Reason::rule_check : Reason::model_check;
   return trust.trusted() ? by_rule : by_model;
 }
@@ -139,13 +144,13 @@ DispatchTicket Dispatcher::begin(const DispatchIo& io) {
     const TimeNs last_ns = last_sent_ns_[DispatchState::index(ticket.tier)][kind];
     if (io.now_ns - last_ns < kProbeNs) ticket.tier = other(ticket.tier);
     ticket.reason = DispatchTicket::Reason::silent;
-    ticket.disputed = false;
+    ticket.judged = false;
   } else if (!other_silent && wants_exploration(other(ticket.tier), io)) {
     ticket.tier = other(ticket.tier);
     ticket.reason = DispatchTicket::Reason::exploration;
-    ticket.disputed = false;
+    ticket.judged = false;
   }
-  if (ticket.disputed)
+  if (ticket.judged)
     ticket.toll_us = model_.tolls.us(ticket.tier, io.kind, depth_log2(inputs_, ticket.tier));
   last_sent_ns_[DispatchState::index(ticket.tier)][kind] = io.now_ns;
   ticket.slot = state_.note_submission(ticket.tier, io);
@@ -163,11 +168,13 @@ DispatchTicket Dispatcher::begin_on(const DispatchIo& io, Tier tier) {
 
 void Dispatcher::end(const DispatchTicket& ticket, TimeNs now_ns, bool ok) {
   using Reason = DispatchTicket::Reason;
-  state_.note_completion(ticket.tier, ticket.slot, ticket.io, now_ns, ok);
+  const bool teaches = ok && !ticket.only_counts;
+  state_.note_completion(ticket.tier, ticket.slot, ticket.io, now_ns, teaches);
   uint8_t& completions =
       completions_[DispatchState::index(ticket.tier)][static_cast<size_t>(ticket.io.kind)];
-  if (ok && completions < KindHistory::kWindow) ++completions;
-  if (!ok || !ticket.disputed || ticket.model != model_version_) return;
+  const bool in_window = teaches && ticket.slot != DispatchState::kUntracked;
+  if (in_window && completions < KindHistory::kWindow) ++completions;
+  if (!ok || !ticket.judged || ticket.model != model_version_) return;
   const bool by_model = ticket.reason == Reason::model || ticket.reason == Reason::model_check;
   const float latency_us = static_cast<float>(now_ns - ticket.io.now_ns) / 1e3f;
   trust_[static_cast<size_t>(ticket.io.kind)].judge(by_model, latency_us + ticket.toll_us);

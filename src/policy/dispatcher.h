@@ -3,7 +3,7 @@
 // both tiers stay known.
 //
 // Guards, so that it is never worse than the simple rule for long:
-//  - untrained: the rule decides;
+//  - untrained, or a tier hardly known: the rule decides;
 //  - where model and rule disagree, the model decides only while those it decided did not cost
 //    more than those the rule did, tolls included (model_trust.h, congestion_toll.h);
 //  - a tier that is dead, or whose oldest I/O has waited kSilentNs with nothing completed since,
@@ -35,12 +35,18 @@ struct DispatchTicket {
     exploration,
     silent
   } reason = Reason::rule;
-  bool disputed = false;  ///< model and rule disagreed, and one of them was followed
-  float toll_us = 0;      ///< of disputed ones: what the I/O costs others
+  bool judged = false;       ///< model and rule disagreed, and its cost is to tell who is right
+  bool only_counts = false;  ///< how long it takes is not looked at
+  float toll_us = 0;         ///< of judged ones: what the I/O costs others
   uint32_t slot = DispatchState::kUntracked;
   uint32_t sample = 0;  ///< the trainer's; 0: it does not look at this one
   uint64_t model = 0;   ///< its version, if it had a word
   DispatchIo io{};
+
+  /// Does it go there only so that the tier, or the model, is known?
+  bool only_to_know() const {
+    return reason == Reason::exploration || reason == Reason::model_check;
+  }
 };
 
 class Dispatcher {
@@ -51,9 +57,15 @@ class Dispatcher {
   /// say anything else? Or does the pool take hardly more (for a read or a write) than the
   /// reactor's own turns, Reactor::turn_length(), so that no other tier could be sooner, and asking
   /// it would take the reactor longer? And is it not the cloud's turn to be explored? Then
-  /// begin_on() will do, which costs a third, whether or not the cloud has the blocks. Ask once an
-  /// I/O.
+  /// begin_obvious() will do, which costs a fourth, whether or not the cloud has the blocks. Ask
+  /// once an I/O.
   bool obviously_local(const DispatchIo& io, TimeNs turn_ns);
+  /// Counts `io` as under way in the pool; of a few such I/Os one teaches how long they take.
+  DispatchTicket begin_obvious(const DispatchIo& io) {
+    DispatchTicket ticket = begin_on(io, Tier::local);
+    ticket.only_counts = ++obvious_ % kObviousTeaches != 0;
+    return ticket;
+  }
   /// Chooses for `io` and counts it as under way there.
   DispatchTicket begin(const DispatchIo& io);
   /// Counts `io` as under way on `tier`, whatever begin() would say: for I/Os that have no choice.
@@ -82,7 +94,10 @@ class Dispatcher {
   }
 
  private:
-  bool windows_are_full(IoKind kind) const;
+  /// No power of two: an I/O's place in a batch is not to decide.
+  static constexpr uint32_t kObviousTeaches = 7;
+
+  bool window_is_full(Tier tier, IoKind kind) const;
   Tier decide(const DispatchIo& io, DispatchTicket& ticket);
   bool pool_is_within(float limit_us, float pool_us, const DispatchIo& io) const;
   bool reactor_bound(const DispatchIo& io, TimeNs turn_ns) const;
@@ -101,6 +116,7 @@ class Dispatcher {
   std::array<std::array<TimeNs, kIoKinds>, kTiers> last_sent_ns_{};
   std::array<uint32_t, kIoKinds> since_exploration_{};
   std::array<std::array<uint8_t, kIoKinds>, kTiers> completions_{};  // up to KindHistory::kWindow
+  uint32_t obvious_ = 0;
   Random random_;
 };
 

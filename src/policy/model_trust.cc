@@ -20,6 +20,9 @@ constexpr float kMostChecks = 255;
 /// time, and chance may give them to either.
 constexpr float kDearer = 0.1f;
 constexpr float kSureErrors = 3;
+/// Cheaper by so many, and it is trusted again; for so long, and those before it are forgotten.
+constexpr float kLikelyErrors = 2;
+constexpr uint32_t kProvenChecks = 256;
 constexpr uint32_t kFewChecks = 8;
 
 }  // namespace
@@ -39,10 +42,9 @@ void ModelTrust::judge(bool by_model, float cost_us) {
     standing_ = Standing::condemned;
     condemned_lately_ = std::min(condemned_lately_ + 1, kMostCondemned);
   }
-  if (checks() >= kLeastChecks && dearer_us < -error_us && !trusted()) {
+  if (checks() >= kLeastChecks && dearer_us < -kLikelyErrors * error_us)
     standing_ = Standing::trusted;
-    condemned_lately_ /= 2;
-  }
+  if (trusted() && checks() >= kProvenChecks) condemned_lately_ = 0;
 }
 
 void ModelTrust::replace_model() {

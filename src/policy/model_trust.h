@@ -1,6 +1,7 @@
 // ModelTrust: is a dispatcher's model to be followed? Where model and simple rule disagree, a share
-// of the I/Os goes by the word of the one that is not followed, drawn at random, and what both cost
-// is compared. A model is trusted until it is condemned; its successors are on trial first.
+// of the I/Os goes by the word of the one that is not followed, drawn at random, and what they cost
+// is compared with as many that go by the other's. A model is trusted until it is condemned; its
+// successors are on trial first.
 //
 // Thread rule: the dispatcher's reactor.
 #pragma once
@@ -16,8 +17,8 @@ class ModelTrust {
   bool trusted() const { return standing_ == Standing::trusted; }
   /// Is it known well enough that another model may take its place?
   bool tried() const { return standing_ == Standing::condemned || checks() >= kLeastChecks; }
-  /// One in so many disputed I/Os goes by the word of the one that is not followed: of the model's
-  /// while it is not trusted, else of the rule's.
+  /// One in so many disputed I/Os goes by the word of the one that is not followed - the model's
+  /// while it is not trusted, else the rule's - and one is judged that does not. At least 2.
   uint64_t check_every() const;
 
   /// A disputed I/O that went by the model's word, or the rule's, cost so much, in us.

@@ -24,6 +24,8 @@ struct alignas(64) SvmModel {
   CongestionTolls tolls;  ///< that the latencies it was trained on were charged with
 };
 static_assert(sizeof(SvmModel) < 1024, "the model is under 1 KB");
+static_assert(sizeof(SvmModel) == sizeof(SvmModel::weights) + sizeof(CongestionTolls),
+              "no padding");
 
 /// What the model sees of `io`, now. Latencies of I/Os under way are not in it.
 void make_svm_inputs(const DispatchState& state, const DispatchIo& io, SvmInputs& inputs);

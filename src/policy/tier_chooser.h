@@ -37,11 +37,12 @@ class TierChooser {
   /// `options.mode` is not `local`.
   TierChooser(DispatchOptions options, uint64_t seed);
 
-  /// The pool if an I/O is Dispatcher::obviously_local(); it counts as under way there. Else empty,
-  /// and choose() is to say.
-  std::optional<DispatchTicket> choose_obvious(const DispatchIo& io, TimeNs turn_ns) {
-    if (lots_ || !dispatcher_.obviously_local(io, turn_ns)) return {};
-    return trainer_ ? trainer_->begin_obvious(io) : dispatcher_.begin_on(io, Tier::local);
+  /// As Dispatcher::obviously_local(): begin_obvious() is to follow, or else choose() to say.
+  bool obviously_local(const DispatchIo& io, TimeNs turn_ns) {
+    return !lots_ && dispatcher_.obviously_local(io, turn_ns);
+  }
+  DispatchTicket begin_obvious(const DispatchIo& io) {
+    return trainer_ ? trainer_->begin_obvious(io) : dispatcher_.begin_obvious(io);
   }
   /// The tier for an I/O that both could do; it counts as under way there.
   DispatchTicket choose(const DispatchIo& io) {

@@ -82,7 +82,8 @@ class Runner {
     if (sink_) sink_(sample_of(inputs, kind, truth));
     const bool predict = mode_ == StudyMode::predict;
     const bool both = asks_both(ticket);
-    const Tier counted = predict ? said : both ? truth.faster() : ticket.tier;
+    const Tier of_both = kind == IoKind::read ? truth.faster() : Tier::local;
+    const Tier counted = predict ? said : both ? of_both : ticket.tier;
     result_.latencies[k].add(truth.on(counted));
     result_.all.add(truth.on(counted));
     if (predict) result_.oracle.add(truth.on(truth.faster()));
@@ -121,8 +122,7 @@ class Runner {
 }  // namespace
 
 bool asks_both(const DispatchTicket& ticket) {
-  const bool may = ticket.tier == Tier::cloud || ticket.io.kind == IoKind::read;
-  return may && ticket.reason == DispatchTicket::Reason::exploration;
+  return ticket.only_to_know() && (ticket.tier == Tier::cloud || ticket.io.kind == IoKind::read);
 }
 
 SvmSample sample_of(const SvmInputs& inputs, IoKind kind, const Truth& truth) {

@@ -44,8 +44,8 @@ struct DispatchRun {
   uint64_t explored = 0;
 };
 
-/// Does it go to both tiers, and end with the sooner? So do a disk's I/Os that only serve to know
-/// the tier not chosen, but for writes whose pool is that tier.
+/// Does a disk ask both tiers? So it does for what only serves to know one, but for writes that go
+/// to the pool anyway. Reads end with the sooner one, writes with the pool.
 bool asks_both(const DispatchTicket& ticket);
 
 /// What was to be learnt from one I/O.

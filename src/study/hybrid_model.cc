@@ -23,7 +23,8 @@ TimeNs HybridModel::submit(const model::ModelIo& io) {
   const TimeNs end_ns = start(ticket, io);
   if (!asks_both(ticket)) return end_ns;
   const Tier other = ticket.tier == Tier::local ? Tier::cloud : Tier::local;
-  return std::min(end_ns, start(dispatcher_.begin_on(asked, other), io));
+  const TimeNs other_end_ns = start(dispatcher_.begin_on(asked, other), io);
+  return is_read ? std::min(end_ns, other_end_ns) : other_end_ns;
 }
 
 TimeNs HybridModel::start(const DispatchTicket& ticket, const model::ModelIo& io) {

@@ -51,7 +51,7 @@ class DispatchRig : public DiskRig {
 TEST(ReadDispatch, TheCloudIsAskedNowAndThen) {
   DispatchRig rig(DispatchMode::wait);
   DispatchRig local(DispatchMode::local);
-  rig.read_many(100);  // an unknown tier is the rule's choice
+  rig.read_many(100);
   const uint64_t before = rig.stats().cloud.reads;
   const TimeNs longest_ns = rig.read_many(2000);
   EXPECT_LE(longest_ns, 2 * local.read_many(2000)) << "somebody waited for the cloud";
@@ -126,6 +126,29 @@ TEST(ReadDispatch, ManyReadsOfADriveThatHangsAreAnsweredByTheCloud) {
   rig.read_many(500);
   rig.drive().faults().hang = 1'000'000;
   rig.read_at_once(400, 500 * kMillisecond);
+}
+
+TEST(ReadDispatch, ASilentDriveIsProbedWithReadsThatNobodyWaitsFor) {
+  DispatchRig rig(DispatchMode::wait);
+  const Bytes large = filled(8 * kB, 7);  // is not hedged
+  ASSERT_EQ(rig.write(0, large), IoStatus::ok);
+  (void)rig.world().run_for(5 * kSecond);
+  for (int i = 0; i < 500; ++i) ASSERT_EQ(rig.read(0, 8 * kB), large);
+  rig.drive().faults().hang = 1'000'000;
+  (void)rig.read(8 * kB, kB);
+  (void)rig.world().run_for(600 * kMillisecond);
+  const uint64_t before = rig.stats().cloud_served_blocks;
+  const TimeNs end_ns = rig.world().now() + kSecond;
+  TimeNs longest_ns = 0;
+  while (rig.world().now() < end_ns) {
+    const TimeNs begun = rig.world().now();
+    ASSERT_EQ(rig.read(0, 8 * kB), large);
+    longest_ns = std::max(longest_ns, rig.world().now() - begun);
+  }
+  EXPECT_GT(rig.stats().cloud_served_blocks, before);
+  EXPECT_LT(longest_ns, 25 * kMillisecond);
+  rig.drive().faults().hang = 0;
+  EXPECT_TRUE(rig.run(rig.host().stop()).ok());
 }
 
 TEST(ReadDispatch, WhereBothHangTheDriveIsWaitedFor) {

@@ -279,14 +279,30 @@ TEST(Dispatcher, ACloudOfWhichNothingIsKnownIsExploredAndNotChosen) {
   Dispatcher dispatcher(1);
   dispatcher.set_model(always(1));
   uint32_t explored = 0;
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 400; ++i) {
     const DispatchIo io{kSecond + i * kMillisecond, IoKind::write, 128u << 10};
     const DispatchTicket ticket = dispatcher.begin(io);
+    EXPECT_EQ(ticket.tier == Tier::cloud, ticket.only_to_know());
     explored += ticket.tier == Tier::cloud;
     if (ticket.tier == Tier::local) dispatcher.end(ticket, io.now_ns + 20 * kMicrosecond);
   }
-  EXPECT_GE(explored, 3u) << "also with I/Os that are large";
-  EXPECT_LE(explored, 8u) << "until the first one ends";
+  EXPECT_EQ(explored, 1u) << "one after the other";
+}
+
+TEST(Dispatcher, LargeIosAloneMakeACloudKnown) {
+  Dispatcher dispatcher(1);
+  dispatcher.set_model(always(1));
+  uint32_t clouds = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const DispatchIo io{kSecond + i * kMillisecond, IoKind::write, 128u << 10};
+    const DispatchTicket ticket = dispatcher.begin(io);
+    const bool cloud = ticket.tier == Tier::cloud;
+    // The first answer of the cloud is a slow one.
+    const int64_t us = !cloud ? 400 : clouds == 0 ? 20'000 : 200;
+    clouds += cloud;
+    dispatcher.end(ticket, io.now_ns + us * kMicrosecond);
+  }
+  EXPECT_GT(clouds, 500u);
 }
 
 TEST(Dispatcher, ALyingModelLosesItsTrust) {
@@ -400,7 +416,7 @@ TEST(Dispatcher, WhatIsObviousIsExploredAllTheSame) {
     dispatcher.end(ticket, io.now_ns + (ticket.tier == Tier::cloud ? 1000 : 80) * kMicrosecond);
   }
   EXPECT_GE(cloud, 70);
-  EXPECT_LE(cloud, 78) << "one in 128";
+  EXPECT_LE(cloud, 78 + 5) << "one in 128, and the first ones";
 }
 
 TEST(Dispatcher, AReactorThatIsTheSlowPartKeepsItsReads) {
@@ -425,7 +441,7 @@ TEST(Dispatcher, AReactorThatIsTheSlowPartKeepsItsWritesButForExploration) {
     dispatcher.end(ticket, io.now_ns + 100 * kMicrosecond);
   }
   EXPECT_GE(cloud, 70);
-  EXPECT_LE(cloud, 78) << "one in 128";
+  EXPECT_LE(cloud, 78 + 5) << "one in 128, and the first ones";
 }
 
 TEST(Dispatcher, AWriteThatHangsMakesThePoolSilentWhateverIsReadMeanwhile) {
@@ -472,7 +488,7 @@ TEST(Dispatcher, AGoodModelIsNotJudgedByTheLiarBefore) {
     for (int i = 0; i < ios; ++i, now_ns += kMillisecond) {
       const DispatchTicket ticket = dispatcher.begin({now_ns, IoKind::read, 4096});
       // What a reader feels; the averages that the rule goes by stay as they are.
-      const bool cloud = ticket.tier == Tier::cloud && ticket.disputed;
+      const bool cloud = ticket.tier == Tier::cloud && ticket.judged;
       dispatcher.end(ticket, now_ns + (cloud ? cloud_us : 80) * kMicrosecond);
     }
   };
@@ -528,7 +544,12 @@ TEST(ModelTrust, LiarsInARowMakeTheNextTrialASlowOne) {
   EXPECT_TRUE(trust.trusted()) << "as the one before it";
   run(1000);
   trust.replace_model();
-  EXPECT_EQ(trust.check_every(), 64u) << "half of the liars are forgotten";
+  EXPECT_EQ(trust.check_every(), 256u) << "that one was good for a short while only";
+  for (int i = 0; i < 8; ++i) run(10);
+  trust.replace_model();
+  run(1000);
+  trust.replace_model();
+  EXPECT_EQ(trust.check_every(), 16u) << "the liars before a good one are forgotten";
 }
 
 TEST(CongestionToll, IsWhatAnIoCostsTheOthers) {
@@ -569,6 +590,54 @@ TEST(DispatchTrainer, KeepsTheFastTierFastWhenItIsOverloaded) {
         [&](const DispatchTicket& ticket, TimeNs now_ns) { trainer.end(ticket, now_ns); });
   EXPECT_TRUE(dispatcher.trusted(IoKind::write));
   EXPECT_LT(ours_us, 0.7 * rule_us);
+}
+
+/// A model that says "the cloud" of a pool that takes 100 us, with tolls of `toll_us`.
+SvmModel with_tolls(float toll_us) {
+  SvmModel model = always(1);
+  for (auto& kind : model.tolls.toll_us[0]) kind.fill(toll_us);
+  return model;
+}
+
+bool is_trusted(float pool_toll_us, int64_t cloud_us) {
+  Dispatcher dispatcher(1);
+  get_to_know(dispatcher, 1000);  // the rule says the pool
+  dispatcher.set_model(with_tolls(pool_toll_us));
+  for (int i = 0; i < 4000; ++i) {
+    const DispatchIo io{2 * kSecond + i * kMillisecond, IoKind::read, 4096};
+    const DispatchTicket ticket = dispatcher.begin(io);
+    const bool cloud = ticket.tier == Tier::cloud;
+    dispatcher.end(ticket, io.now_ns + (cloud ? cloud_us : 100) * kMicrosecond);
+  }
+  return dispatcher.trusted(IoKind::read);
+}
+
+TEST(Dispatcher, AModelIsJudgedByWhatItCostsAltogether) {
+  EXPECT_TRUE(is_trusted(100, 150)) << "slower for itself, and cheaper altogether";
+  EXPECT_FALSE(is_trusted(0, 150));
+  EXPECT_FALSE(is_trusted(100, 350));
+}
+
+TEST(DispatchTrainer, AStallIsForgotten) {
+  // The pool takes 80 us however many are under way, and stalls now and then; later it does not.
+  Dispatcher dispatcher(1);
+  DispatchTrainer trainer(dispatcher, DispatchTrainer::Runs::in_end);
+  ToyTiers tiers;
+  tiers.service_ns[0] = tiers.service_ns[1] = 10;
+  tiers.trip_ns[0] = 80'000;
+  tiers.trip_ns[1] = 200'000;
+  tiers.gap_ns = 10'000;
+  const auto run = [&](TimeNs start_ns, TimeNs stall_ns) {
+    tiers.free_ns[0] = start_ns + stall_ns;
+    return drive(
+        tiers, 10'000, start_ns, [&](const DispatchIo& io) { return trainer.begin(io); },
+        [&](const DispatchTicket& ticket, TimeNs now_ns) { trainer.end(ticket, now_ns); });
+  };
+  TimeNs start_ns = kSecond;
+  for (int i = 0; i < 80; ++i, start_ns += 110 * kMillisecond) run(start_ns, 5 * kMillisecond);
+  double calm_us = 0;
+  for (int i = 0; i < 60; ++i, start_ns += 10 * kSecond) calm_us = run(start_ns, 0);
+  EXPECT_LT(calm_us, 84);
 }
 
 TEST(ModelSlot, AReaderTakesWholeSets) {
