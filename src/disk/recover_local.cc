@@ -90,6 +90,13 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
       fatal = damage + ", and what it held may be missing in the cloud";
   }
 
+  /// An earlier recovery may have dropped what looks as if it followed damage (log/recovery.h), and
+  /// filled its seqs in the cloud log: of what the cloud has nothing is taken from there, and all
+  /// that costs is cached copies.
+  bool may_be_dropped(const log::Entry& entry) const {
+    return !damage.empty() && Seq(entry.seq) <= disk_.shipped_seq_;
+  }
+
   void take_blocks(const log::Entry& entry, log::BlockAddress address,
                    std::span<const uint32_t> crcs) {
     log::SegmentSpace& space = disk_.pool_.space();
@@ -98,7 +105,7 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
       space.set_crc(address + i, log::unbound_crc(crcs[i], lba, Seq(entry.seq)));
       space.begin_life(address + i, entry.kind);
       const bool stale = disk_.cloud_is_newer(lba, Seq(entry.seq));
-      if (stale || Seq(entry.seq) <= disk_.void_seq_) {
+      if (stale || Seq(entry.seq) <= disk_.void_seq_ || may_be_dropped(entry)) {
         disk_.local_index_.erase(lba);
         disk_.local_extents_.erase(lba, 1);
         // The pool holds an old version of the block and nothing later that says so.
@@ -141,7 +148,7 @@ class HybridDisk::LocalVisitor final : public log::StreamVisitor {
 
 Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment>& pool_segments) {
   log::SegmentSpace& space = pool_.space();
-  const log::StreamSlot* slot = space.find_stream(id_);
+  log::StreamSlot* slot = space.find_stream(id_);
   LATTE_CHECK(slot != nullptr);
   log::StreamRecoveryOptions options;
   options.disk_id = id_;
@@ -150,6 +157,7 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
   options.boot_id = reactor_.boot_id();
   const log::PoolMark& mark = cloud_space_->pool_mark();
   if (mark.epoch == slot->epoch) options.flushed = mark.end;
+  options.settled_seq = shipped_seq_.value;
   LocalVisitor visitor(*this);
   const log::StreamRecovery stream =
       co_await log::recover_stream(space, options, pool_segments, visitor);
@@ -167,6 +175,14 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
         fmt::format("disk {}: pool {}: {}; restore the pool, or replace it with a new one "
                     "(latte create) and take the disk over from the cloud (latte takeover)",
                     name(), space.device().info().name, visitor.fatal)};
+  if (!stream.dropped.empty()) {
+    slot->tail_order = stream.next_order;
+    const IoStatus status = co_await space.write_super();
+    if (status != IoStatus::ok)
+      co_return Error{Errc::io, fmt::format("disk {}: pool {}: writing the superblock failed: {}",
+                                            name(), space.device().info().name, to_string(status))};
+    for (const uint32_t segment : stream.dropped) space.release(segment);
+  }
   if (!visitor.damage.empty())
     log_warning("disk {}: pool {}: {}; the cloud has all of it, only cached copies are gone",
                 name(), space.device().info().name, visitor.damage);

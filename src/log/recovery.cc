@@ -50,19 +50,22 @@ class Recoverer {
         visitor_(visitor),
         links_(std::move(links)),
         boot_id_(options.boot_id),
+        settled_seq_(options.settled_seq),
         out_(out),
         flushed_(options.flushed),
         read_ahead_(space, wanted_segments()) {}
 
+  /// After run(): may the stream have ended before, at damage?
+  bool hides_end() const { return hides_end_; }
+
   Task<void> run() {
     co_await find_durable_mark();
     for (size_t i = 0; i < links_.size(); ++i) {
-      if (links_[i].missing_before) {
-        hole(out_.end, "a segment is missing");
-      }
+      if (links_[i].missing_before)
+        hole(out_.end, {links_[i].found.header.order, 0}, "a segment is missing");
       co_await take_segment(i);
     }
-    if (out_.end < flushed_) hole(out_.end, "the log ends before what had been flushed");
+    if (out_.end < flushed_) hole(out_.end, flushed_, "the log ends before what had been flushed");
     out_.durable = std::min(flushed_, out_.end);
   }
 
@@ -99,12 +102,13 @@ class Recoverer {
     return boot_id_ != 0 && link.found.header.boot_id == boot_id_;
   }
 
-  /// Something is not readable at `at`: the end of what survived, or damage.
-  void hole(LogPosition at, const std::string& what) {
+  /// What lies from `at` to `end` is not readable: the end of what survived, or damage.
+  void hole(LogPosition at, LogPosition end, const std::string& what) {
     if (cut_) return;
     if (planted(Planted::recovery_ignores_order)) return;
     if (at < durable_) {
       visitor_.on_damage(at, what);
+      hides_end_ |= settled_seq_ > 0 && durable_ < end;
       return;
     }
     cut_ = true;
@@ -127,12 +131,13 @@ class Recoverer {
                                     link.found.sealed};
     const bool was_cut = cut_;
     co_await visit_entries(link, content, segment);
+    const LogPosition segment_end{order, link.limit_block};
     const bool short_of_next = !is_last && content.end_block < link.limit_block;
     if (!cut_ && content.gap_inside)
-      hole(LogPosition{order, content.gap_block},
+      hole(LogPosition{order, content.gap_block}, segment_end,
            fmt::format("segment {} is damaged at block {}", link.found.segment, content.gap_block));
     else if (!cut_ && short_of_next && !content.unreadable)
-      hole(LogPosition{order, content.end_block},
+      hole(LogPosition{order, content.end_block}, segment_end,
            fmt::format("segment {} ends at block {} instead of {}", link.found.segment,
                        content.end_block, link.limit_block));
     if (was_cut) co_return;
@@ -172,13 +177,15 @@ class Recoverer {
         for (int tries = 0; tries < kReadTries && !intact; ++tries)
           intact = co_await verify_record(link, content, i, crc_at - blocks);
         if (!intact)
-          hole(position, fmt::format("segment {}: record at block {} is damaged", segment.segment,
-                                     item.record_block));
+          hole(position, position,
+               fmt::format("segment {}: record at block {} is damaged", segment.segment,
+                           item.record_block));
       }
       if (cut_) {
         ++out_.discarded_entries;
         continue;
       }
+      if (last_seq_of(item.entry) > settled_seq_) hides_end_ = false;
       segment.max_seq = std::max(segment.max_seq, last_seq_of(item.entry));
       segment.used_blocks = std::max(segment.used_blocks,
                                      blocks > 0 ? item.data_block + blocks : item.record_block + 1);
@@ -230,13 +237,24 @@ class Recoverer {
   StreamVisitor& visitor_;
   std::vector<Link> links_;
   uint64_t boot_id_;
+  uint64_t settled_seq_;
   StreamRecovery& out_;
   LogPosition flushed_;
   SegmentReadAhead read_ahead_;
   SegmentContent last_;
   LogPosition durable_;  // flushed, or completed under the present boot
   bool cut_ = false;
+  bool hides_end_ = false;  // damage may, and nothing that is not settled came since
 };
+
+/// Keeps nothing of what was recovered.
+void drop_all(const std::vector<FoundSegment>& own, StreamRecovery& out) {
+  LogStream::Resumed none;
+  none.next_order = out.next_order;
+  none.end = none.durable = LogPosition{out.next_order - 1, UINT32_MAX};
+  static_cast<LogStream::Resumed&>(out) = std::move(none);
+  for (const FoundSegment& item : own) out.dropped.push_back(item.segment);
+}
 
 }  // namespace
 
@@ -269,6 +287,10 @@ Task<StreamRecovery> recover_stream(SegmentSpace& space, StreamRecoveryOptions o
   if (options.tail_order > 0) out.end = LogPosition{options.tail_order - 1, UINT32_MAX};
   Recoverer recoverer(space, visitor, std::move(links), options, out);
   co_await recoverer.run();
+  if (recoverer.hides_end()) {
+    drop_all(own, out);
+    co_return out;
+  }
   // What did not make it into the chain is void: its records are excluded by the next segment's
   // header.
   for (const FoundSegment& item : own) {

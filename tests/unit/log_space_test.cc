@@ -263,10 +263,11 @@ class LogRecoveryTest : public LogSpaceTest {
       }
     }
   }
-  StreamRecovery recover(uint64_t boot_id) {
+  StreamRecovery recover(uint64_t boot_id, uint64_t settled_seq = 0) {
     space = open();
     StreamRecoveryOptions options;
     options.disk_id = disk_id;
+    options.settled_seq = settled_seq;
     options.boot_id = boot_id;
     const auto found = run(world, reactor, find_segments(reactor, *space, nullptr));
     return run(world, reactor, recover_stream(*space, options, found, seen));
@@ -304,6 +305,31 @@ TEST_F(LogRecoveryTest, WhatWasFlushedAndDoesNotReadBackIsDamage) {
   at(addresses[1] - 1)[10] ^= std::byte{1};
   (void)recover(2);
   EXPECT_FALSE(seen.damage.empty());
+}
+
+TEST_F(LogRecoveryTest, BehindDamageThatMayHideAnEarlierEndAWriteThatIsNotSettledMustFollow) {
+  // The third record rots; what came after it in its segment, never flushed, is lost. A recovery
+  // that saw the third one intact would have ended there.
+  fill(12, 3);
+  const BlockAddress first = addresses[0] - 2;
+  std::memset(at(addresses[2] - 1), 0, (space->segment_blocks() - 5) * kBlockBytes);
+  const auto in_first = [&](BlockAddress a) { return a < first + space->segment_blocks(); };
+  ASSERT_TRUE(in_first(addresses[3]));
+  ASSERT_FALSE(in_first(addresses[11]));
+  for (const uint64_t settled_seq : {11u, 12u}) {
+    seen = {};
+    const StreamRecovery recovered = recover(2, settled_seq);
+    EXPECT_EQ(seen.damage.size(), 1u);
+    EXPECT_EQ(recovered.max_seq, 12u);
+    if (settled_seq == 12) {
+      EXPECT_TRUE(recovered.chain.empty());
+      EXPECT_GT(recovered.dropped.size(), 1u);
+      EXPECT_EQ(recovered.end.order + 1, recovered.next_order);
+      EXPECT_FALSE(recovered.open);
+    } else {
+      EXPECT_GT(recovered.chain.size(), 1u);
+    }
+  }
 }
 
 TEST_F(LogRecoveryTest, ALastSegmentWithoutARecordIsClosed) {
