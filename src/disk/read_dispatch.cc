@@ -126,6 +126,8 @@ HybridDisk::PoolRead HybridDisk::begin_pool_read(const Run& local) {
   }
   Run cloud;
   if (!both_have(local, cloud)) return {dispatch_->note(io, Tier::local), {}, false};
+  if (!pool_read_fits(local.count) && dispatch_->silent(Tier::local, io.now_ns))
+    return {dispatch_->note(io, Tier::cloud), cloud, true};
   save_hedge();
   PoolRead read{dispatch_->choose(io), cloud, true};
   if (read.ticket.tier == Tier::local)
@@ -207,13 +209,15 @@ Task<bool> HybridDisk::read_first_tier(Run local, Run cloud, DispatchTicket tick
   const auto second = start_other_read(race, ticket, local);
   const auto& pool = tier == Tier::local ? first : second;
   auto from_cloud = tier == Tier::local ? second : first;
-  if (pool == nullptr) co_return false;
   for (;;) {
     if (from_cloud != nullptr && from_cloud->done) {
       if (take_from(*from_cloud, local, out)) co_return true;
       from_cloud = nullptr;
     }
-    if (pool->done) co_return take_from(*pool, local, out);
+    if (pool != nullptr && pool->done) co_return take_from(*pool, local, out);
+    const bool worth_waiting =
+        from_cloud != nullptr && dispatch_->silent(Tier::local, reactor_.now());
+    if (pool == nullptr && !worth_waiting) co_return false;
     co_await Race::Wait{reactor_, *race, reactor_.now() + kSecond};
   }
 }

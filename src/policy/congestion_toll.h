@@ -44,13 +44,15 @@ class TollMeter {
  public:
   /// `latency_log2`: of us.
   void add(Tier tier, IoKind kind, float depth_log2, float latency_log2);
-  /// What was seen counts half from now on: a dozen times, and what is not seen again is forgotten.
+  /// What was seen of a tier and kind counts half from now on, if it got kFadeAfter since. Eight
+  /// times, and what is not seen again is forgotten.
   void fade();
   /// 0 where too little is known: fewer than kLeast completions with so many under way, or with no
   /// other number.
   CongestionTolls tolls() const;
 
   static constexpr uint32_t kLeast = 32;
+  static constexpr uint32_t kFadeAfter = 1024;
 
  private:
   // Moving averages: what is known of a depth stays known while there are other numbers under way.
@@ -59,7 +61,10 @@ class TollMeter {
     float depth_log2 = 0;
     float latency_log2 = 0;
   };
-  using Curve = std::array<AtDepth, CongestionTolls::kDepths>;
+  struct Curve {
+    std::array<AtDepth, CongestionTolls::kDepths> at{};
+    uint32_t added = 0;  // since it faded
+  };
   static void charge(const Curve& curve, std::array<float, CongestionTolls::kDepths>& toll_us);
 
   std::array<std::array<Curve, kIoKinds>, kTiers> curves_{};

@@ -137,11 +137,11 @@ void DispatchTrainer::train_once() {
       all.insert(all.end(), kept.outcomes.begin(), kept.outcomes.end());
   std::vector<SvmSample> samples = label_outcomes(all);
   const CongestionTolls tolls = toll_meter_.tolls();
-  toll_meter_.fade();
   charge(tolls, samples);
   SvmTraining training = train_svm(samples);
   training.model.tolls = tolls;
   if (training.rows[0] + training.rows[1] < kLeastSvmRows) return;
+  toll_meter_.fade();
   dispatcher_.set_model(training.model);
   trainings_.fetch_add(1, std::memory_order_relaxed);
 }

@@ -33,7 +33,7 @@ class DispatchTrainer {
   /// the first ones may have too few outcomes of a tier.
   static constexpr TimeNs kFirstBetweenNs = kSecond / 32;
   static constexpr TimeNs kBetweenNs = kSecond;
-  /// A model this old is trained anew, whatever happened.
+  /// So long after another one was allowed there is one, whatever happened.
   static constexpr TimeNs kModelLastsNs = 30 * kSecond;
 
   /// Who labels and trains.

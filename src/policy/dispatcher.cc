@@ -15,9 +15,10 @@ constexpr TimeNs kExploreNs = 5 * kMillisecond;
 /// ... or so long if it was many times slower then, ...
 constexpr TimeNs kExploreSlowNs = 40 * kMillisecond;
 constexpr float kManyTimes = 8;
-/// ... but at most one in so many, and none larger than this, once the tier is known.
+/// ... but at most one in so many, and a larger one than this only after so long.
 constexpr uint32_t kExploreEvery = 128;
 constexpr uint32_t kExploreBytes = 64u << 10;
+constexpr TimeNs kExploreLargeNs = kSecond;
 
 /// Where the pool takes no longer than so many turns of the reactor, it is the reactor that takes
 /// long.
@@ -45,8 +46,9 @@ bool Dispatcher::exploration_is_due(Tier tier, const DispatchIo& io) const {
   const TimeNs since_ns = io.now_ns - last_sent_ns_[DispatchState::index(tier)][kind];
   // One after the other, of whatever size, until the tier is known.
   if (!window_is_full(tier, io.kind))
-    return state_.queue(tier).count[kind] == 0 && since_ns >= kExploreNs;
-  if (since_exploration_[kind] < kExploreEvery || io.bytes > kExploreBytes) return false;
+    return state_.queue(tier).count[kind] == 0 && since_ns >= kExploreSlowNs;
+  if (since_exploration_[kind] < kExploreEvery) return false;
+  if (io.bytes > kExploreBytes && since_ns < kExploreLargeNs) return false;
   // As the last one there found it, if that was faster.
   const float slow_us = std::min(state_.history(tier, io.kind).slow_latency_us,
                                  state_.queue(tier).fast_latency_us[kind]);
@@ -123,7 +125,7 @@ Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   const Tier by_model = last_score_ > 0 ? Tier::cloud : last_score_ < 0 ? Tier::local : by_rule;
   const ModelTrust& trust = trust_[static_cast<size_t>(io.kind)];
   ticket.reason = trust.trusted() ? Reason::model : Reason::rule;
-  if (by_model == by_rule || (!trust.trusted() && io.bytes > kExploreBytes)) return by_rule;
+  if (by_model == by_rule) return by_rule;
   // As many of either are judged, so that they come from the same time.
   const uint64_t drawn = random_.below(trust.check_every());
   ticket.judged = drawn < 2;

@@ -74,7 +74,7 @@ class Dispatcher {
   void end(const DispatchTicket& ticket, TimeNs now_ns, bool ok = true);
   void set_dead(Tier tier, bool dead) { state_.set_dead(tier, dead); }
 
-  /// Any thread: from the next decision on it is used, as much trusted as the last.
+  /// Any thread: from the next decision on it is used, trusted as the last, or on trial.
   void set_model(const SvmModel& model) { new_model_.publish(model); }
 
   /// Dead, or nothing was heard of it for long although something is under way.

@@ -41,10 +41,11 @@ void ModelTrust::judge(bool by_model, float cost_us) {
   if (checks() >= kFewChecks && dearer_us > most_us && standing_ != Standing::condemned) {
     standing_ = Standing::condemned;
     condemned_lately_ = std::min(condemned_lately_ + 1, kMostCondemned);
+    proven_ = 0;
   }
   if (checks() >= kLeastChecks && dearer_us < -kLikelyErrors * error_us)
     standing_ = Standing::trusted;
-  if (trusted() && checks() >= kProvenChecks) condemned_lately_ = 0;
+  if (trusted() && !by_model && ++proven_ == kProvenChecks) condemned_lately_ = 0;
 }
 
 void ModelTrust::replace_model() {

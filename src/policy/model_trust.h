@@ -46,6 +46,7 @@ class ModelTrust {
   std::array<Fared, 2> of_{};  // by the rule's word, by the model's
   Standing standing_ = Standing::trusted;
   uint32_t condemned_lately_ = 0;  // models
+  uint32_t proven_ = 0;            // checks since models are trusted again
 };
 
 }  // namespace latte

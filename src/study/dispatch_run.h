@@ -45,7 +45,8 @@ struct DispatchRun {
 };
 
 /// Does a disk ask both tiers? So it does for what only serves to know one, but for writes that go
-/// to the pool anyway. Reads end with the sooner one, writes with the pool.
+/// to the pool anyway. Reads end with the sooner one, writes with the pool. (No tier is silent
+/// here.)
 bool asks_both(const DispatchTicket& ticket);
 
 /// What was to be learnt from one I/O.

@@ -46,6 +46,30 @@ TEST(HybridDisk, SectorWritesToOneBlockAtATimeAllArrive) {
   }
 }
 
+TEST(HybridDisk, PartialWritesThatWaitForOneAnotherAllEndInTheirOrder) {
+  // Chains and knots of overlaps: each must be woken by all that were in its way.
+  constexpr size_t kWrites = 300;
+  constexpr uint64_t kSectors = 64;
+  DiskRig rig;
+  Random random(5);
+  Bytes expected(kSectors * 512);
+  std::vector<Bytes> data;
+  std::vector<std::optional<IoStatus>> done(kWrites);
+  data.reserve(kWrites);
+  for (size_t i = 0; i < kWrites; ++i) {
+    const uint64_t first = random.below(kSectors - 1);
+    const uint64_t count = 1 + random.below(std::min<uint64_t>(30, kSectors - first));
+    data.push_back(filled(count * 512, static_cast<int>(i % 250) + 1));
+    std::copy(data[i].begin(), data[i].end(), expected.begin() + static_cast<long>(first * 512));
+    Task<IoStatus> task = io(&rig.disk(), IoOp::write, first * 512, data[i], data[i].size(), false);
+    Task<void> body = store(std::move(task), &done[i]);
+    rig.reactor().spawn(std::move(body));
+  }
+  (void)rig.world().run_for(10 * kSecond);
+  for (size_t i = 0; i < kWrites; ++i) EXPECT_EQ(done[i], IoStatus::ok) << i;
+  EXPECT_EQ(rig.read(0, expected.size()), expected);
+}
+
 TEST(HybridDisk, DiscardAndWriteZeroesReadAsZeroes) {
   DiskRig rig;
   for (const IoOp op : {IoOp::discard, IoOp::write_zeroes}) {

@@ -545,8 +545,10 @@ TEST(ModelTrust, LiarsInARowMakeTheNextTrialASlowOne) {
   run(1000);
   trust.replace_model();
   EXPECT_EQ(trust.check_every(), 256u) << "that one was good for a short while only";
-  for (int i = 0; i < 8; ++i) run(10);
-  trust.replace_model();
+  for (int i = 0; i < 8; ++i) {
+    run(10);
+    trust.replace_model();
+  }
   run(1000);
   trust.replace_model();
   EXPECT_EQ(trust.check_every(), 16u) << "the liars before a good one are forgotten";
@@ -638,6 +640,88 @@ TEST(DispatchTrainer, AStallIsForgotten) {
   double calm_us = 0;
   for (int i = 0; i < 60; ++i, start_ns += 10 * kSecond) calm_us = run(start_ns, 0);
   EXPECT_LT(calm_us, 84);
+}
+
+TEST(CongestionToll, IsNeverMoreThanTheLatencyAndIsForgotten) {
+  // Four times as slow for twice as many: no queue does that.
+  TollMeter meter;
+  for (int depth = 1; depth <= 64; ++depth)
+    for (int i = 0; i < 100; ++i) {
+      const auto depth_log2 = static_cast<float>(std::log2(depth));
+      meter.add(Tier::local, IoKind::write, depth_log2, 3 + 2 * depth_log2);
+    }
+  const CongestionTolls tolls = meter.tolls();
+  EXPECT_GT(tolls.us(Tier::local, IoKind::write, 4), 0);
+  EXPECT_LE(tolls.us(Tier::local, IoKind::write, 4), 1.3f * std::exp2(3.0f + 2 * 4));
+  for (int i = 0; i < 9; ++i) {
+    for (uint32_t j = 0; j < TollMeter::kFadeAfter; ++j)
+      meter.add(Tier::local, IoKind::write, 0, 3);
+    meter.fade();
+  }
+  EXPECT_EQ(meter.tolls().us(Tier::local, IoKind::write, 4), 0);
+}
+
+TEST(Dispatcher, AsManyOfTheModelsIosAreJudgedAsOfTheRules) {
+  Dispatcher dispatcher(1);
+  get_to_know(dispatcher, 90);  // the rule says the pool
+  dispatcher.set_model(always(1));
+  int judged[2] = {};
+  for (int i = 0; i < 40'000; ++i) {
+    const DispatchIo io{2 * kSecond + i * kMillisecond, IoKind::read, 4096};
+    const DispatchTicket ticket = dispatcher.begin(io);
+    judged[ticket.reason == DispatchTicket::Reason::model] += ticket.judged;
+    dispatcher.end(ticket, io.now_ns + (ticket.tier == Tier::cloud ? 84 : 80) * kMicrosecond);
+  }
+  EXPECT_TRUE(dispatcher.trusted(IoKind::read));
+  EXPECT_GT(judged[0], 2000);
+  EXPECT_NEAR(judged[1], judged[0], judged[0] / 10);
+}
+
+TEST(Dispatcher, ManyLargeIosReturnToATierThatWasSlow) {
+  Dispatcher dispatcher(1);
+  TimeNs now_ns = kSecond;
+  const auto share = [&](int64_t pool_us, int64_t cloud_us) {
+    int cloud = 0;
+    for (int i = 0; i < 10'000; ++i, now_ns += kMillisecond) {
+      const DispatchTicket ticket = dispatcher.begin({now_ns, IoKind::read, 128u << 10});
+      cloud += ticket.tier == Tier::cloud;
+      dispatcher.end(ticket,
+                     now_ns + (ticket.tier == Tier::cloud ? cloud_us : pool_us) * kMicrosecond);
+    }
+    return cloud;
+  };
+  EXPECT_LT(share(100, 900), 200);
+  EXPECT_GT(share(20'000, 900), 9'000);
+  share(100, 900);
+  EXPECT_LT(share(100, 900), 200) << "the pool was given up for good";
+}
+
+TEST(Dispatcher, OfWhatIsObviousOneInSevenTeaches) {
+  Dispatcher dispatcher(1);
+  int taught = 0;
+  for (int i = 0; i < 700; ++i) {
+    const DispatchTicket ticket = dispatcher.begin_obvious({kSecond, IoKind::read, 4096});
+    const float before = dispatcher.state().history(Tier::local, IoKind::read).slow_latency_us;
+    dispatcher.end(ticket, kSecond + (i + 1) * kMillisecond);
+    taught += before != dispatcher.state().history(Tier::local, IoKind::read).slow_latency_us;
+  }
+  EXPECT_EQ(taught, 100);
+}
+
+TEST(DispatchTrainer, AnOldModelIsTrainedAnew) {
+  Dispatcher dispatcher(1);
+  DispatchTrainer trainer(dispatcher, DispatchTrainer::Runs::in_end);
+  ToyTiers tiers;
+  const auto run = [&](TimeNs start_ns) {
+    drive(
+        tiers, 20'000, start_ns, [&](const DispatchIo& io) { return trainer.begin(io); },
+        [&](const DispatchTicket& ticket, TimeNs now_ns) { trainer.end(ticket, now_ns); });
+  };
+  for (TimeNs start_ns = kSecond; start_ns < 20 * kSecond; start_ns += kSecond) run(start_ns);
+  const uint64_t before = trainer.trainings();
+  ASSERT_GT(before, 0u);
+  run(90 * kSecond);
+  EXPECT_GT(trainer.trainings(), before);
 }
 
 TEST(ModelSlot, AReaderTakesWholeSets) {
