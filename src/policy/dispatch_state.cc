@@ -76,6 +76,8 @@ void DispatchState::learn(Tier tier, const DispatchIo& io, const Slot& slot, Tim
   const auto kind = static_cast<size_t>(io.kind);
   KindHistory& history = history_[index(tier)][kind];
   TierQueue& queue = queue_[index(tier)];
+  uint8_t& in_window = in_window_[index(tier)][kind];
+  if (in_window < KindHistory::kWindow) ++in_window;
   const float latency_us = std::max(kLeastUs, static_cast<float>(latency_ns) / 1e3f);
   const float latency_log2 = fast_log2(latency_us);
   push(history.latency_log2, latency_log2);

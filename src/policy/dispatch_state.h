@@ -72,6 +72,10 @@ class DispatchState {
   const KindHistory& history(Tier tier, IoKind kind) const {
     return history_[index(tier)][static_cast<size_t>(kind)];
   }
+  /// Has the window as many completions as it holds?
+  bool window_is_full(Tier tier, IoKind kind) const {
+    return in_window_[index(tier)][static_cast<size_t>(kind)] == KindHistory::kWindow;
+  }
   const TierQueue& queue(Tier tier) const { return queue_[index(tier)]; }
   /// Asks for all cache lines that a decision about `kind` reads, so that a cold cache costs one
   /// trip to memory and not one a line.
@@ -104,6 +108,7 @@ class DispatchState {
   std::array<TierQueue, kTiers> queue_;
   std::array<std::array<Ring, kIoKinds>, kTiers> rings_;
   TimeNs last_submission_ns_ = 0;
+  std::array<std::array<uint8_t, kIoKinds>, kTiers> in_window_{};
 };
 
 }  // namespace latte

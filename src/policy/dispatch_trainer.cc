@@ -135,11 +135,7 @@ void DispatchTrainer::train_once() {
   for (const auto& kinds : kept_)
     for (const Kept& kept : kinds)
       all.insert(all.end(), kept.outcomes.begin(), kept.outcomes.end());
-  std::vector<SvmSample> samples = label_outcomes(all);
-  const CongestionTolls tolls = toll_meter_.tolls();
-  charge(tolls, samples);
-  SvmTraining training = train_svm(samples);
-  training.model.tolls = tolls;
+  const SvmTraining training = train_charged(label_outcomes(all), toll_meter_.tolls());
   if (training.rows[0] + training.rows[1] < kLeastSvmRows) return;
   toll_meter_.fade();
   dispatcher_.set_model(training.model);

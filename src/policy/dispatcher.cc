@@ -26,8 +26,6 @@ constexpr float kTurns = 3;
 /// A read is obviously the pool's if the cloud would take so many times as long.
 constexpr float kClearTimes = 4;
 
-Tier other(Tier tier) { return tier == Tier::local ? Tier::cloud : Tier::local; }
-
 }  // namespace
 
 bool Dispatcher::silent(Tier tier, TimeNs now_ns) const {
@@ -45,14 +43,14 @@ bool Dispatcher::exploration_is_due(Tier tier, const DispatchIo& io) const {
   const auto kind = static_cast<size_t>(io.kind);
   const TimeNs since_ns = io.now_ns - last_sent_ns_[DispatchState::index(tier)][kind];
   // One after the other, of whatever size, until the tier is known.
-  if (!window_is_full(tier, io.kind))
+  if (!state_.window_is_full(tier, io.kind))
     return state_.queue(tier).count[kind] == 0 && since_ns >= kExploreSlowNs;
   if (since_exploration_[kind] < kExploreEvery) return false;
   if (io.bytes > kExploreBytes && since_ns < kExploreLargeNs) return false;
   // As the last one there found it, if that was faster.
   const float slow_us = std::min(state_.history(tier, io.kind).slow_latency_us,
                                  state_.queue(tier).fast_latency_us[kind]);
-  const float chosen_us = state_.history(other(tier), io.kind).slow_latency_us;
+  const float chosen_us = state_.history(other_tier(tier), io.kind).slow_latency_us;
   const TimeNs wait_ns = slow_us > kManyTimes * chosen_us ? kExploreSlowNs : kExploreNs;
   return since_ns >= wait_ns;
 }
@@ -98,12 +96,6 @@ bool Dispatcher::obviously_local(const DispatchIo& io, TimeNs turn_ns) {
   return true;
 }
 
-/// Is enough known of how long such I/Os take there? The model was not trained on empty windows.
-bool Dispatcher::window_is_full(Tier tier, IoKind kind) const {
-  return completions_[DispatchState::index(tier)][static_cast<size_t>(kind)] ==
-         KindHistory::kWindow;
-}
-
 Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   using Reason = DispatchTicket::Reason;
   fetch_svm_weights(model_, io.kind);
@@ -115,7 +107,9 @@ Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
     trained_ = true;
     for (ModelTrust& trust : trust_) trust.replace_model();
   }
-  const bool known = window_is_full(Tier::local, io.kind) && window_is_full(Tier::cloud, io.kind);
+  // It was not trained on windows that are empty.
+  const bool known =
+      state_.window_is_full(Tier::local, io.kind) && state_.window_is_full(Tier::cloud, io.kind);
   if (!trained_ || !known) {
     last_score_ = 0;
     return by_rule;
@@ -129,9 +123,9 @@ Tier Dispatcher::decide(const DispatchIo& io, DispatchTicket& ticket) {
   // As many of either are judged, so that they come from the same time.
   const uint64_t drawn = random_.below(trust.check_every());
   ticket.judged = drawn < 2;
-  if (drawn > 0) return trust.trusted() ? by_model : by_rule;
-  ticket.reason = trust.trusted() ? Reason::rule_check : Reason::model_check;
-  return trust.trusted() ? by_rule : by_model;
+  const bool check = drawn == 0;
+  if (check) ticket.reason = trust.trusted() ? Reason::rule_check : Reason::model_check;
+  return trust.trusted() != check ? by_model : by_rule;
 }
 
 DispatchTicket Dispatcher::begin(const DispatchIo& io) {
@@ -140,15 +134,15 @@ DispatchTicket Dispatcher::begin(const DispatchIo& io) {
   ticket.tier = decide(io, ticket);
   ticket.model = model_version_;
   const bool chosen_silent = silent(ticket.tier, io.now_ns);
-  const bool other_silent = silent(other(ticket.tier), io.now_ns);
+  const bool other_silent = silent(other_tier(ticket.tier), io.now_ns);
   const auto kind = static_cast<size_t>(io.kind);
   if (chosen_silent && !other_silent) {
     const TimeNs last_ns = last_sent_ns_[DispatchState::index(ticket.tier)][kind];
-    if (io.now_ns - last_ns < kProbeNs) ticket.tier = other(ticket.tier);
+    if (io.now_ns - last_ns < kProbeNs) ticket.tier = other_tier(ticket.tier);
     ticket.reason = DispatchTicket::Reason::silent;
     ticket.judged = false;
-  } else if (!other_silent && wants_exploration(other(ticket.tier), io)) {
-    ticket.tier = other(ticket.tier);
+  } else if (!other_silent && wants_exploration(other_tier(ticket.tier), io)) {
+    ticket.tier = other_tier(ticket.tier);
     ticket.reason = DispatchTicket::Reason::exploration;
     ticket.judged = false;
   }
@@ -170,12 +164,7 @@ DispatchTicket Dispatcher::begin_on(const DispatchIo& io, Tier tier) {
 
 void Dispatcher::end(const DispatchTicket& ticket, TimeNs now_ns, bool ok) {
   using Reason = DispatchTicket::Reason;
-  const bool teaches = ok && !ticket.only_counts;
-  state_.note_completion(ticket.tier, ticket.slot, ticket.io, now_ns, teaches);
-  uint8_t& completions =
-      completions_[DispatchState::index(ticket.tier)][static_cast<size_t>(ticket.io.kind)];
-  const bool in_window = teaches && ticket.slot != DispatchState::kUntracked;
-  if (in_window && completions < KindHistory::kWindow) ++completions;
+  state_.note_completion(ticket.tier, ticket.slot, ticket.io, now_ns, ok && !ticket.only_counts);
   if (!ok || !ticket.judged || ticket.model != model_version_) return;
   const bool by_model = ticket.reason == Reason::model || ticket.reason == Reason::model_check;
   const float latency_us = static_cast<float>(now_ns - ticket.io.now_ns) / 1e3f;

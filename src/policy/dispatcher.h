@@ -97,7 +97,6 @@ class Dispatcher {
   /// No power of two: an I/O's place in a batch is not to decide.
   static constexpr uint32_t kObviousTeaches = 7;
 
-  bool window_is_full(Tier tier, IoKind kind) const;
   Tier decide(const DispatchIo& io, DispatchTicket& ticket);
   bool pool_is_within(float limit_us, float pool_us, const DispatchIo& io) const;
   bool reactor_bound(const DispatchIo& io, TimeNs turn_ns) const;
@@ -115,7 +114,6 @@ class Dispatcher {
   std::array<ModelTrust, kIoKinds> trust_{};
   std::array<std::array<TimeNs, kIoKinds>, kTiers> last_sent_ns_{};
   std::array<uint32_t, kIoKinds> since_exploration_{};
-  std::array<std::array<uint8_t, kIoKinds>, kTiers> completions_{};  // up to KindHistory::kWindow
   uint32_t obvious_ = 0;
   Random random_;
 };

@@ -147,16 +147,6 @@ bool worth_training(const std::vector<Row>& rows) {
 
 }  // namespace
 
-void charge(const CongestionTolls& tolls, std::span<SvmSample> samples) {
-  const auto toll_us = [&](const SvmSample& sample, Tier tier) {
-    return tolls.us(tier, sample.kind, depth_log2(sample.inputs, tier));
-  };
-  for (SvmSample& sample : samples) {
-    sample.local_us += toll_us(sample, Tier::local);
-    sample.cloud_us += toll_us(sample, Tier::cloud);
-  }
-}
-
 SvmTraining train_svm(std::span<const SvmSample> samples) {
   SvmTraining training;
   for (const IoKind kind : {IoKind::read, IoKind::write}) {
@@ -168,6 +158,19 @@ SvmTraining train_svm(std::span<const SvmSample> samples) {
     else if (!rows.empty())
       weights[kConstant] = weight_of(rows, true) > weight_of(rows, false) ? 1.0f : -1.0f;
   }
+  return training;
+}
+
+SvmTraining train_charged(std::vector<SvmSample> samples, const CongestionTolls& tolls) {
+  const auto toll_us = [&](const SvmSample& sample, Tier tier) {
+    return tolls.us(tier, sample.kind, depth_log2(sample.inputs, tier));
+  };
+  for (SvmSample& sample : samples) {
+    sample.local_us += toll_us(sample, Tier::local);
+    sample.cloud_us += toll_us(sample, Tier::cloud);
+  }
+  SvmTraining training = train_svm(samples);
+  training.model.tolls = tolls;
   return training;
 }
 

@@ -18,16 +18,12 @@ namespace latte {
 struct SvmSample {
   SvmInputs inputs;
   IoKind kind = IoKind::read;
-  float local_us = 0;  ///< what each tier took, or would have; see charge()
+  float local_us = 0;  ///< what each tier took, or would have
   float cloud_us = 0;
   bool cloud_faster() const { return cloud_us < local_us; }
   /// What the wrong answer costs.
   float apart_us() const { return std::abs(cloud_us - local_us); }
 };
-
-/// Adds to each tier's latency what the I/O would cost others there: what is trained on that sends
-/// an I/O where it costs least altogether, not where it is done sooner itself.
-void charge(const CongestionTolls& tolls, std::span<SvmSample> samples);
 
 struct SvmTraining {
   SvmModel model{};
@@ -39,6 +35,10 @@ struct SvmTraining {
 /// that costs less always (or 0 without any sample). A row counts by what the wrong answer costs:
 /// up to kMostWeight times the kind's median one.
 SvmTraining train_svm(std::span<const SvmSample> samples);
+
+/// Likewise with what the I/O would cost others on each tier added to the latencies: a model that
+/// sends an I/O where it costs least altogether, not where it is done sooner itself.
+SvmTraining train_charged(std::vector<SvmSample> samples, const CongestionTolls& tolls);
 
 inline constexpr uint32_t kLeastSvmRows = 256;
 inline constexpr uint32_t kMostWeight = 3;

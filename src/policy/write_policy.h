@@ -7,6 +7,7 @@
 namespace latte {
 
 enum class Tier : uint8_t { local, cloud };
+inline Tier other_tier(Tier tier) { return tier == Tier::local ? Tier::cloud : Tier::local; }
 
 /// What a policy may know about a write and the state of both tiers.
 struct WriteContext {

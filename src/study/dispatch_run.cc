@@ -88,9 +88,7 @@ class Runner {
     result_.all.add(truth.on(counted));
     if (predict) result_.oracle.add(truth.on(truth.faster()));
     start(ticket, io);
-    if (predict || both)
-      start(dispatcher_.begin_on(asked, ticket.tier == Tier::local ? Tier::cloud : Tier::local),
-            io);
+    if (predict || both) start(dispatcher_.begin_on(asked, other_tier(ticket.tier)), io);
   }
 
   DispatchTicket begin(const DispatchIo& asked, const Truth& truth) {

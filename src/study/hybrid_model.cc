@@ -22,8 +22,7 @@ TimeNs HybridModel::submit(const model::ModelIo& io) {
       miss ? dispatcher_.begin_on(asked, Tier::cloud) : trainer_.begin(asked);
   const TimeNs end_ns = start(ticket, io);
   if (!asks_both(ticket)) return end_ns;
-  const Tier other = ticket.tier == Tier::local ? Tier::cloud : Tier::local;
-  const TimeNs other_end_ns = start(dispatcher_.begin_on(asked, other), io);
+  const TimeNs other_end_ns = start(dispatcher_.begin_on(asked, other_tier(ticket.tier)), io);
   return is_read ? std::min(end_ns, other_end_ns) : other_end_ns;
 }
 

@@ -189,12 +189,8 @@ SvmTraining train_for(StudyMode mode, const PredictionPlan& plan) {
     for (const Regime& regime : regimes)
       for (uint64_t seed = 1; seed <= plan.train_seeds; ++seed)
         train_on(mode, regime, seed, round == 0 ? first[seed % std::size(first)] : own, samples);
-    std::vector<SvmSample> charged = samples;
-    const CongestionTolls tolls =
-        mode == StudyMode::predict ? CongestionTolls{} : tolls_of(samples);
-    charge(tolls, charged);
-    training = train_svm(charged);
-    training.model.tolls = tolls;
+    training =
+        mode == StudyMode::predict ? train_svm(samples) : train_charged(samples, tolls_of(samples));
   }
   return training;
 }
