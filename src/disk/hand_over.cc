@@ -167,11 +167,8 @@ Task<Result<void>> HybridDisk::retire() {
   while (!local_->chain().empty()) cut_front(segments);
   // Without a slot nobody looks for these segments under this disk's name again.
   *pool_.space().find_stream(id_) = log::StreamSlot{};
-  const IoStatus status = co_await pool_.space().write_super();
-  if (status != IoStatus::ok)
-    co_return Error{Errc::io,
-                    fmt::format("disk {}: pool {}: writing the superblock failed: {}", name(),
-                                pool_.space().device().info().name, to_string(status))};
+  const auto written = co_await pool_.write_super(name());
+  if (!written) co_return written;
   for (const uint32_t segment : segments) pool_.space().release(segment);
   pool_.space().freed().notify_all();
   co_return Result<void>();

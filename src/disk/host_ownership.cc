@@ -90,11 +90,7 @@ Task<Result<void>> Host::register_disk(const DiskOptions& disk, const log::Cloud
   slot->disk_id = super.disk_id;
   slot->epoch = super.epoch;
   set_name(slot->name, disk.name);
-  const IoStatus status = co_await space.write_super();
-  if (status != IoStatus::ok)
-    co_return Error{Errc::io, fmt::format("disk {}: pool {}: writing the superblock failed: {}",
-                                          disk.name, pool_device_.info().name, to_string(status))};
-  co_return Result<void>();
+  co_return co_await pool_->write_super(disk.name);
 }
 
 }  // namespace latte

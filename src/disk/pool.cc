@@ -1,5 +1,7 @@
 #include "disk/pool.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/planted.h"
@@ -58,6 +60,14 @@ Reclaimable* Pool::pick() const {
     if (count > most) best = disk, most = count;
   }
   return best;
+}
+
+Task<Result<void>> Pool::write_super(std::string_view disk) {
+  const IoStatus status = co_await space_->write_super();
+  if (status != IoStatus::ok)
+    co_return Error{Errc::io, fmt::format("disk {}: pool {}: writing the superblock failed: {}",
+                                          disk, space_->device().info().name, to_string(status))};
+  co_return Result<void>();
 }
 
 Task<void> Pool::run() {

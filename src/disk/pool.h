@@ -11,8 +11,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
+#include "base/result.h"
 #include "disk/staging.h"
 #include "log/log_stream.h"
 #include "log/segment_space.h"
@@ -50,6 +52,9 @@ class Pool {
   policy::Admission& admission() { return admission_; }
   const policy::Admission& admission() const { return admission_; }
   Staging& staging() { return staging_; }
+
+  /// Makes a change of `disk`'s slot durable. Errors: io.
+  Task<Result<void>> write_super(std::string_view disk);
 
   /// Free segments that clients' writes leave alone: one a disk, for notes that must always fit.
   uint64_t reserve_segments() const { return disks_.size(); }

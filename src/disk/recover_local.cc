@@ -177,10 +177,8 @@ Task<Result<void>> HybridDisk::recover_local(const std::vector<log::FoundSegment
                     name(), space.device().info().name, visitor.fatal)};
   if (!stream.dropped.empty()) {
     slot->tail_order = stream.next_order;
-    const IoStatus status = co_await space.write_super();
-    if (status != IoStatus::ok)
-      co_return Error{Errc::io, fmt::format("disk {}: pool {}: writing the superblock failed: {}",
-                                            name(), space.device().info().name, to_string(status))};
+    const auto written = co_await pool_.write_super(name());
+    if (!written) co_return written;
     for (const uint32_t segment : stream.dropped) space.release(segment);
   }
   if (!visitor.damage.empty())
